@@ -1,0 +1,1 @@
+//! Bridge contract: bindings and the genesis predeploy

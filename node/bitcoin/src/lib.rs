@@ -1,0 +1,1 @@
+//! Bitcoin node client: retries, circuit breaker and a reorg-following block stream

@@ -1,0 +1,1 @@
+//! Block rules, peg ledger, burn queue and batch builder, sans-IO

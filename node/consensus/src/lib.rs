@@ -1,0 +1,1 @@
+//! Aura slots, Streamlet votes, certificates and finality, sans-IO

@@ -1,0 +1,1 @@
+//! The untrusted node: consensus, peg coordination and execution

@@ -1,0 +1,1 @@
+//! Execution client: Engine API with JWT, and the embedded client

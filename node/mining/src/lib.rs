@@ -1,0 +1,1 @@
+//! Merged mining: block templates, shares and the miner

@@ -1,0 +1,1 @@
+//! libp2p network: gossip, request-response and discovery

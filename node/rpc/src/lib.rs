@@ -1,0 +1,1 @@
+//! JSON-RPC, health and metrics endpoints of the node

@@ -1,0 +1,1 @@
+//! Types, ids, proofs and wire encodings shared by every tier

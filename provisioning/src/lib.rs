@@ -1,0 +1,1 @@
+//! Provisioning: keys, certificates, chain spec and configuration

@@ -1,0 +1,1 @@
+//! Serial framing of the signer device, host-tested

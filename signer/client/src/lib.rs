@@ -1,0 +1,1 @@
+//! Client of the signer, used by the node, provisioning and tests

@@ -1,0 +1,1 @@
+//! The signer daemon: mutual TLS, durable state, sealed keys

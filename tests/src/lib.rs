@@ -1,0 +1,1 @@
+//! Cluster harness and end-to-end suite
