@@ -1,0 +1,274 @@
+//! BLS12-381 signatures, minimal public key, Ethereum's proof-of-possession ciphersuite.
+//!
+//! Source: draft-irtf-cfrg-bls-signature-05, ciphersuite `BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_`. Keys are
+//! aggregated only after every proof of possession in a chain spec was verified, which rules out rogue keys.
+
+use crate::bytes::byte_string;
+use alloc::vec::Vec;
+use blst::BLST_ERROR;
+use blst::min_pk;
+use thiserror::Error;
+use zeroize::Zeroize as _;
+
+const SIGNATURE_DST: &[u8] = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_";
+
+byte_string!(
+    /// A compressed public key as it is written; [`PublicKey`] is one that was checked.
+    BlsPublicKeyBytes[48]
+);
+byte_string!(
+    /// A compressed signature as it is written; verifying it checks that it is one.
+    BlsSignature[96]
+);
+
+/// A key or signature that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BlsError {
+    /// No point of the right subgroup, or the point at infinity.
+    #[error("BLS public key is not a valid point: {0}")]
+    PublicKey(&'static str),
+    /// No point of the right subgroup.
+    #[error("BLS signature is not a valid point: {0}")]
+    Signature(&'static str),
+    /// A point, but not a signature of this message by this key.
+    #[error("BLS signature does not verify")]
+    Mismatch,
+    /// Nothing to aggregate.
+    #[error("no BLS keys or signatures to aggregate")]
+    Empty,
+    /// Key material that cannot make a secret key.
+    #[error("BLS secret key is not a scalar below the group order, or its seed is under 32 bytes")]
+    SecretKey,
+}
+
+fn reason(error: BLST_ERROR) -> &'static str {
+    match error {
+        BLST_ERROR::BLST_SUCCESS => "success",
+        BLST_ERROR::BLST_BAD_ENCODING => "bad encoding",
+        BLST_ERROR::BLST_POINT_NOT_ON_CURVE => "point not on curve",
+        BLST_ERROR::BLST_POINT_NOT_IN_GROUP => "point not in group",
+        BLST_ERROR::BLST_AGGR_TYPE_MISMATCH => "aggregate type mismatch",
+        BLST_ERROR::BLST_VERIFY_FAIL => "verification failed",
+        BLST_ERROR::BLST_PK_IS_INFINITY => "point at infinity",
+        BLST_ERROR::BLST_BAD_SCALAR => "bad scalar",
+    }
+}
+
+/// A public key that was checked: on the curve, in the subgroup, not infinity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey(min_pk::PublicKey);
+
+impl core::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.to_bytes())
+    }
+}
+
+impl PublicKey {
+    /// Checks a compressed key.
+    ///
+    /// # Errors
+    /// - [`BlsError::PublicKey`] where it is no valid key.
+    pub fn from_bytes(bytes: &BlsPublicKeyBytes) -> Result<Self, BlsError> {
+        min_pk::PublicKey::key_validate(bytes.as_bytes())
+            .map(Self)
+            .map_err(|error| BlsError::PublicKey(reason(error)))
+    }
+
+    /// The compressed key.
+    pub fn to_bytes(&self) -> BlsPublicKeyBytes {
+        BlsPublicKeyBytes::new(self.0.compress())
+    }
+
+    /// Verifies a signature over a 32-byte message.
+    ///
+    /// # Errors
+    /// - [`BlsError::Signature`] where the bytes are no signature;
+    /// - [`BlsError::Mismatch`] where it is not this key's over this message.
+    pub fn verify(&self, message: &[u8; 32], signature: &BlsSignature) -> Result<(), BlsError> {
+        verify_aggregate(core::slice::from_ref(self), message, signature)
+    }
+
+    /// Verifies that whoever made this key holds its secret (draft-irtf-cfrg-bls-signature, `PopVerify`).
+    ///
+    /// # Errors
+    /// - [`BlsError::Signature`] where the bytes are no signature;
+    /// - [`BlsError::Mismatch`] where the proof is for another key.
+    pub fn verify_possession(&self, proof: &BlsSignature) -> Result<(), BlsError> {
+        let signature = parse(proof)?;
+        match signature.verify(
+            false,
+            &self.0.compress(),
+            POSSESSION_DST,
+            &[],
+            &self.0,
+            false,
+        ) {
+            BLST_ERROR::BLST_SUCCESS => Ok(()),
+            _failed => Err(BlsError::Mismatch),
+        }
+    }
+}
+
+fn parse(bytes: &BlsSignature) -> Result<min_pk::Signature, BlsError> {
+    min_pk::Signature::sig_validate(bytes.as_bytes(), true)
+        .map_err(|error| BlsError::Signature(reason(error)))
+}
+
+/// Verifies an aggregate of signatures by `keys` over one message (`FastAggregateVerify`).
+///
+/// The caller must have verified each key's possession proof.
+///
+/// # Errors
+/// - [`BlsError::Empty`] where there are no keys;
+/// - [`BlsError::Signature`] where the bytes are no signature;
+/// - [`BlsError::Mismatch`] where it is not theirs over this message.
+pub fn verify_aggregate(
+    keys: &[PublicKey],
+    message: &[u8; 32],
+    signature: &BlsSignature,
+) -> Result<(), BlsError> {
+    if keys.is_empty() {
+        return Err(BlsError::Empty);
+    }
+    let signature = parse(signature)?;
+    let keys: Vec<&min_pk::PublicKey> = keys.iter().map(|key| &key.0).collect();
+    match signature.fast_aggregate_verify(false, message, SIGNATURE_DST, &keys) {
+        BLST_ERROR::BLST_SUCCESS => Ok(()),
+        _failed => Err(BlsError::Mismatch),
+    }
+}
+
+/// Adds signatures over one message into one.
+///
+/// # Errors
+/// - [`BlsError::Empty`] where there are none;
+/// - [`BlsError::Signature`] where one is no signature.
+pub fn aggregate(signatures: &[BlsSignature]) -> Result<BlsSignature, BlsError> {
+    let parsed = signatures
+        .iter()
+        .map(parse)
+        .collect::<Result<Vec<_>, _>>()?;
+    let references: Vec<&min_pk::Signature> = parsed.iter().collect();
+    if references.is_empty() {
+        return Err(BlsError::Empty);
+    }
+    let sum = min_pk::AggregateSignature::aggregate(&references, false)
+        .map_err(|error| BlsError::Signature(reason(error)))?;
+    Ok(BlsSignature::new(sum.to_signature().compress()))
+}
+
+/// A secret key. Only signers and provisioning hold one; it is wiped when dropped and never printed.
+pub struct SecretKey(min_pk::SecretKey);
+
+impl core::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("BlsSecretKey(..)")
+    }
+}
+
+impl SecretKey {
+    /// Derives a key from at least 32 bytes of secret entropy (`KeyGen`).
+    ///
+    /// # Errors
+    /// - [`BlsError::SecretKey`] where the seed is too short.
+    pub fn from_seed(seed: &[u8]) -> Result<Self, BlsError> {
+        min_pk::SecretKey::key_gen(seed, &[])
+            .map(Self)
+            .map_err(|_| BlsError::SecretKey)
+    }
+
+    /// Reads a big-endian scalar.
+    ///
+    /// # Errors
+    /// - [`BlsError::SecretKey`] where it is zero or not below the group order.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BlsError> {
+        min_pk::SecretKey::from_bytes(bytes)
+            .map(Self)
+            .map_err(|_| BlsError::SecretKey)
+    }
+
+    /// The big-endian scalar, wiped by its holder's drop.
+    pub fn to_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        let mut bytes = self.0.to_bytes();
+        let kept = zeroize::Zeroizing::new(bytes);
+        bytes.zeroize();
+        kept
+    }
+
+    /// The public key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.sk_to_pk())
+    }
+
+    /// Signs a 32-byte message. Deterministic.
+    pub fn sign(&self, message: &[u8; 32]) -> BlsSignature {
+        BlsSignature::new(self.0.sign(message, SIGNATURE_DST, &[]).compress())
+    }
+
+    /// Proves possession of this key (`PopProve`).
+    pub fn prove_possession(&self) -> BlsSignature {
+        let key = self.public_key().0.compress();
+        BlsSignature::new(self.0.sign(&key, POSSESSION_DST, &[]).compress())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u8) -> SecretKey {
+        SecretKey::from_seed(&[number; 32]).unwrap()
+    }
+
+    #[test]
+    fn aggregates_verify_for_exactly_their_keys() {
+        let message = [9; 32];
+        let signatures: Vec<_> = (1..=3).map(|n| key(n).sign(&message)).collect();
+        let keys: Vec<_> = (1..=3).map(|n| key(n).public_key()).collect();
+        let sum = aggregate(&signatures).unwrap();
+        assert_eq!(verify_aggregate(&keys, &message, &sum), Ok(()));
+        assert_eq!(
+            verify_aggregate(&keys[..2], &message, &sum),
+            Err(BlsError::Mismatch)
+        );
+        assert_eq!(
+            verify_aggregate(&keys, &[8; 32], &sum),
+            Err(BlsError::Mismatch)
+        );
+        assert_eq!(verify_aggregate(&[], &message, &sum), Err(BlsError::Empty));
+    }
+
+    #[test]
+    fn possession_is_bound_to_the_key() {
+        let proof = key(1).prove_possession();
+        assert_eq!(key(1).public_key().verify_possession(&proof), Ok(()));
+        assert_eq!(
+            key(2).public_key().verify_possession(&proof),
+            Err(BlsError::Mismatch)
+        );
+        // A possession proof is no signature over the same bytes: the ciphersuites differ.
+        assert!(key(1).public_key().verify(&[0; 32], &proof).is_err());
+    }
+
+    #[test]
+    fn infinity_is_neither_key_nor_signature() {
+        let mut infinity = [0u8; 48];
+        infinity[0] = 0xc0;
+        assert!(PublicKey::from_bytes(&BlsPublicKeyBytes::new(infinity)).is_err());
+        let mut infinity = [0u8; 96];
+        infinity[0] = 0xc0;
+        assert!(
+            key(1)
+                .public_key()
+                .verify(&[0; 32], &BlsSignature::new(infinity))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(alloc::format!("{:?}", key(1)), "BlsSecretKey(..)");
+    }
+}
