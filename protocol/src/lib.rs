@@ -14,6 +14,8 @@
 
 extern crate alloc;
 
+pub mod asert;
+pub mod auxpow;
 pub mod block;
 pub mod bls;
 pub mod body;
