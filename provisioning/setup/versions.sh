@@ -1,0 +1,18 @@
+# The versions that the set-up scripts install. Sourced, never run.
+# A change of a recipe must change its version here: caches are named after it.
+# shellcheck shell=bash disable=SC2034
+
+# The release that ethrex 24 links; only one RocksDB may be linked, so our own `rocksdb` crate is the 0.24 that uses it too.
+LIBROCKSDB_SYS_VERSION="0.17.3+10.4.2"
+ROCKSDB_RECIPE="10.4.2-lz4-1"
+
+# Bitcoin Core's first release with all that the node uses (package relay, testnet4, `-rpcauthfile`-free cookie per datadir).
+BITCOIND_MINIMUM=28
+BITCOIN_RECIPE="knots-1"
+
+# The signer's device. Debian's rust-src must be of exactly the compiler's release: the standard library uses unstable features.
+FIRMWARE_TARGET="thumbv8m.main-none-eabihf"
+FIRMWARE_RECIPE="1"
+
+CARGO_DENY_VERSION="0.20.2"
+CARGO_NEXTEST_VERSION="0.9.143"
