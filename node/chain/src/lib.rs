@@ -1,1 +1,57 @@
-//! Block rules, peg ledger, burn queue and batch builder, sans-IO
+//! Block rules, peg ledger, burn queue and batch builder, sans-IO (design 6 to 9).
+//!
+//! Everything here is a function of its arguments: the ledger after a block follows from the ledger before it and from
+//! the block, so every node that has the same blocks has the same ledger. What the shell must look up (Bitcoin blocks,
+//! the vault's balance, receipts) is passed in.
+//!
+//! The way of a block: [`consume`] reads the Bitcoin transactions that it consumes, [`next_batch`] decides the peg-outs,
+//! [`check_block`] holds a received block against both, and [`Checked::finish`] adds the burns of its receipts once it
+//! is executed. [`apply`] does the same for a block that is certified already. A leader starts from
+//! [`plan_advance`] and [`draft`] instead.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
+mod batch;
+mod burns;
+mod check;
+mod consume;
+mod descriptor;
+mod draft;
+mod error;
+mod ledger;
+mod reconcile;
+mod scan;
+mod shared;
+mod supply;
+mod withdrawals;
+
+pub use batch::{MIN_FEE_RATE, NoBatch, next_batch, replacement};
+pub use burns::{
+    BurnError, Log, PEG_OUT_REQUESTED_TOPIC, Receipt, burns_of_block, decode_peg_out_requested,
+};
+pub use check::{Applied, ApplyError, Checked, Facts, Parent, apply, check_block};
+pub use consume::{
+    ConsumeError, Consumed, MAX_BITCOIN_BLOCKS, MAX_CONSUMED_BYTES, Mint, Settlement, consume,
+    max_deposits,
+};
+pub use descriptor::{checksum, descriptor};
+pub use draft::{
+    Choices, Draft, DraftError, PayloadAttributes, PowPlan, draft, payload_attributes,
+};
+pub use error::{BlockRuleError, Class};
+pub use ledger::{
+    DecodeStateError, Family, Halt, LastBatch, Member, Origin, PegState, Totals, Utxo,
+};
+pub use reconcile::{Discrepancy, Unspent, reconcile};
+pub use scan::{Advance, BitcoinFacts, PlanError, ScanError, ScannedBlock, Scanner, plan_advance};
+pub use shared::Shared;
+pub use supply::{EvmSupply, Supply};
+pub use withdrawals::{
+    FeeError, FeePayment, FeeShares, WithdrawalError, expected_withdrawals, fee_distribution,
+};

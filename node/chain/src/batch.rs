@@ -1,0 +1,450 @@
+//! Peg-out batches as a deterministic function of ledger and fee rate (design 9, `docs/adr/0003-coin-selection.md`).
+
+use crate::ledger::{Family, LastBatch, Member, PegState, Utxo};
+use alys_protocol::bounded::BoundedVec;
+use alys_protocol::bytes::BatchId;
+use alys_protocol::federation::BATCH_SEQUENCE;
+use alys_protocol::peg::{BatchRecord, Burn, fee, fee_share};
+use alys_protocol::spec::Chain;
+use alys_protocol::units::{BurnSequence, Sats, SatsPerKvb, SideHeight, Slot};
+use bitcoin::{
+    Amount, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute, transaction,
+};
+use std::cmp::Reverse;
+use thiserror::Error;
+
+/// The lowest fee rate of a batch: what every Bitcoin node relays (`minrelaytxfee` of Bitcoin Core up to 29). Spec
+/// limits start there, too.
+pub const MIN_FEE_RATE: SatsPerKvb = SatsPerKvb::new(1000);
+
+/// Why there is no batch to record now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NoBatch {
+    /// The peg stands still.
+    #[error("the peg is halted")]
+    Halted,
+    /// "Above max_fee_rate batches wait."
+    #[error("expected a fee rate from {MIN_FEE_RATE} to {maximum} sat/kvB, found {found}")]
+    FeeRate {
+        /// The spec's limit.
+        maximum: SatsPerKvb,
+        /// The rate found.
+        found: SatsPerKvb,
+    },
+    /// "At most one batch per batch_interval."
+    #[error("expected no batch before slot {earliest}, found one in slot {found}")]
+    Interval {
+        /// The first slot that may have the next batch.
+        earliest: Slot,
+        /// The slot found.
+        found: Slot,
+    },
+    /// No burn is PoW-final and no coin is near its recovery timelock.
+    #[error("no burn is payable")]
+    NoBurns,
+    /// The coins that may be spent now do not pay for it: others wait for confirmations.
+    #[error("expected at least {needed} sat in coins that may be spent, found {available}")]
+    Funds {
+        /// What is needed.
+        needed: Sats,
+        /// What may be spent.
+        available: Sats,
+    },
+    /// Only the newest batch of an unconfirmed family can be replaced.
+    #[error("expected the newest batch of an unconfirmed family, found {found}")]
+    NotReplaceable {
+        /// The batch to replace.
+        found: BatchId,
+    },
+    /// BIP-125 rule 4: a replacement pays for its own relay, at 1 sat/vB, on top of the old fee.
+    #[error("expected a fee of at least {at_least} sat, found {found}")]
+    ReplacementFee {
+        /// The lowest fee that replaces.
+        at_least: Sats,
+        /// The fee that the rate gives.
+        found: Sats,
+    },
+    /// An output would fall below what nodes relay, or the transaction is too large.
+    #[error("no transaction that nodes relay pays these burns")]
+    Unpayable,
+}
+
+/// The next batch in a block of `slot` on top of `state`, where all blocks up to `pow_final` are PoW-final.
+///
+/// `state` is the ledger after the block's own consumption of Bitcoin, `pow_final` the parent's `pow.height`. The batch pays
+/// the longest prefix of PoW-final burns that fits the spec's limits and can be covered. Inputs are the coins near their
+/// recovery timelock, oldest first, then the largest, ties by outpoint. Without a burn to pay, coins near
+/// the timelock are moved alone; and where the first burn cannot be covered by `max_inputs` coins but by all of them, the
+/// largest are consolidated.
+///
+/// # Errors
+/// - [`NoBatch`]: why nothing can be recorded now.
+pub fn next_batch(
+    chain: &Chain,
+    state: &PegState,
+    pow_final: SideHeight,
+    slot: Slot,
+    fee_rate: SatsPerKvb,
+) -> Result<BatchRecord, NoBatch> {
+    check_time(chain, state, slot, fee_rate)?;
+    let coins = Coins::new(chain, state);
+    let payable: Vec<&Burn> = state
+        .queue()
+        .take_while(|burn| burn.height <= pow_final)
+        .take(usize::try_from(chain.spec().pegout.max_burns).unwrap_or(usize::MAX))
+        .collect();
+    let limit = coins.reach.min(chain.spec().pegout.max_batch_value_sats);
+    let (burns, value) = longest_prefix(&payable, limit);
+    let inputs = match payable.first() {
+        _ if !burns.is_empty() => coins.cover(value),
+        _ if coins.mandatory > 0 => coins.first(coins.mandatory),
+        Some(burn) if coins.can_consolidate(burn.amount) => coins.first(coins.max_inputs),
+        Some(burn) => {
+            return Err(NoBatch::Funds {
+                needed: burn.amount,
+                available: coins.total,
+            });
+        }
+        None => return Err(NoBatch::NoBurns),
+    };
+    let draft = assemble(chain, &inputs, &burns, fee_rate)?;
+    record(state.next_burn(), burns.len(), fee_rate, None, &draft)
+}
+
+/// The replacement of a stuck batch: "exactly the original's inputs and the same burns" at a higher fee.
+///
+/// # Errors
+/// - [`NoBatch`]: why it cannot be recorded now.
+pub fn replacement(
+    chain: &Chain,
+    state: &PegState,
+    replaces: BatchId,
+    slot: Slot,
+    fee_rate: SatsPerKvb,
+) -> Result<BatchRecord, NoBatch> {
+    check_time(chain, state, slot, fee_rate)?;
+    let not_replaceable = NoBatch::NotReplaceable { found: replaces };
+    let (_, family) = state.family_of(replaces).ok_or(not_replaceable)?;
+    let newest = family
+        .members
+        .last()
+        .filter(|newest| newest.batch == replaces)
+        .ok_or(not_replaceable)?;
+    let inputs = family
+        .inputs
+        .iter()
+        .map(|outpoint| Some((*outpoint, state.utxos.get(outpoint)?.value)))
+        .collect::<Option<Vec<_>>>()
+        .ok_or(not_replaceable)?;
+    let burns: Vec<&Burn> = family.burns.iter().collect();
+    let draft = assemble(chain, &inputs, &burns, fee_rate)?;
+    let at_least = newest.fee.saturating_add(draft.vsize);
+    if draft.fee < at_least {
+        return Err(NoBatch::ReplacementFee {
+            at_least,
+            found: draft.fee,
+        });
+    }
+    record(
+        family.first_burn,
+        burns.len(),
+        fee_rate,
+        Some(replaces),
+        &draft,
+    )
+}
+
+fn check_time(
+    chain: &Chain,
+    state: &PegState,
+    slot: Slot,
+    fee_rate: SatsPerKvb,
+) -> Result<(), NoBatch> {
+    if state.halt.is_some() {
+        return Err(NoBatch::Halted);
+    }
+    let maximum = chain.spec().pegout.max_fee_rate_sats_per_kvb;
+    if fee_rate < MIN_FEE_RATE || fee_rate > maximum {
+        return Err(NoBatch::FeeRate {
+            maximum,
+            found: fee_rate,
+        });
+    }
+    if let Some(LastBatch { slot: last, .. }) = state.last_batch {
+        let earliest = last.saturating_add(chain.spec().pegout.batch_interval_slots);
+        if slot < earliest {
+            return Err(NoBatch::Interval {
+                earliest,
+                found: slot,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The coins that a new batch may spend, in the order in which it would.
+struct Coins {
+    ordered: Vec<(OutPoint, Sats)>,
+    /// How many of the first are near their timelock; at most `max_inputs`.
+    mandatory: usize,
+    max_inputs: usize,
+    /// Value of the first `max_inputs`.
+    reach: Sats,
+    /// Value of all.
+    total: Sats,
+}
+
+impl Coins {
+    fn new(chain: &Chain, state: &PegState) -> Self {
+        let max_inputs = usize::try_from(chain.spec().pegout.max_inputs).unwrap_or(usize::MAX);
+        let (mut near, mut rest): (Vec<_>, Vec<_>) = state
+            .utxos
+            .iter()
+            .filter(|(_, utxo)| utxo.is_selectable())
+            .partition(|(_, utxo)| is_near_timelock(chain, state, utxo));
+        near.sort_unstable_by_key(|(outpoint, utxo)| (utxo.height, **outpoint));
+        rest.sort_unstable_by_key(|(outpoint, utxo)| (Reverse(utxo.value), **outpoint));
+        let mandatory = near.len().min(max_inputs);
+        let ordered: Vec<_> = near
+            .into_iter()
+            .chain(rest)
+            .map(|(outpoint, utxo)| (*outpoint, utxo.value))
+            .collect();
+        let sum = |coins: usize| {
+            let values = ordered.iter().take(coins).map(|(_, value)| *value);
+            Sats::checked_sum(values).unwrap_or(Sats::MAX)
+        };
+        Self {
+            mandatory,
+            max_inputs,
+            reach: sum(max_inputs),
+            total: sum(usize::MAX),
+            ordered,
+        }
+    }
+
+    fn first(&self, count: usize) -> Vec<(OutPoint, Sats)> {
+        self.ordered.iter().take(count).copied().collect()
+    }
+
+    /// The mandatory coins, then as many as it takes to reach `value`.
+    fn cover(&self, value: Sats) -> Vec<(OutPoint, Sats)> {
+        let mut sum = Sats::ZERO;
+        let mut count = 0usize;
+        for (_, coin) in self.ordered.iter().take(self.max_inputs) {
+            if count >= self.mandatory && sum >= value {
+                break;
+            }
+            sum = sum.saturating_add(coin.get());
+            count = count.saturating_add(1);
+        }
+        self.first(count)
+    }
+
+    /// Whether merging coins brings a payment within reach that is not: they are worth enough, only too many.
+    fn can_consolidate(&self, amount: Sats) -> bool {
+        self.max_inputs > 1 && self.ordered.len() > self.max_inputs && self.total >= amount
+    }
+}
+
+/// Whether the recovery keys could spend a coin within the spec's margin. Payments below the smallest deposit are left
+/// alone: moving them costs more than they are worth, and anybody can make many.
+fn is_near_timelock(chain: &Chain, state: &PegState, utxo: &Utxo) -> bool {
+    let spec = chain.spec();
+    // BIP-68: spendable in a block that is `timelock` above the coin's.
+    let spendable = utxo
+        .height
+        .saturating_add(u32::from(spec.bitcoin.recovery_timelock_blocks));
+    let margin = u32::from(spec.pegout.refresh_margin_blocks);
+    utxo.value >= spec.deposits.min_sats && spendable <= state.cursor.height.saturating_add(margin)
+}
+
+fn longest_prefix<'a>(payable: &[&'a Burn], limit: Sats) -> (Vec<&'a Burn>, Sats) {
+    let mut value = Sats::ZERO;
+    let mut burns = Vec::new();
+    for burn in payable {
+        let Some(more) = value.checked_add(burn.amount.get()) else {
+            break;
+        };
+        if more > limit {
+            break;
+        }
+        value = more;
+        burns.push(*burn);
+    }
+    (burns, value)
+}
+
+struct Assembled {
+    transaction: Transaction,
+    vsize: u64,
+    /// What the miner gets, dust change included.
+    fee: Sats,
+}
+
+/// The transaction over these inputs and burns: version 2, no lock time, replaceable; one output per burn in order,
+/// less `ceil(fee / burns)`, then the change unless it is dust.
+fn assemble(
+    chain: &Chain,
+    inputs: &[(OutPoint, Sats)],
+    burns: &[&Burn],
+    fee_rate: SatsPerKvb,
+) -> Result<Assembled, NoBatch> {
+    let change_script = chain.wallet().script_pubkey();
+    let total =
+        Sats::checked_sum(inputs.iter().map(|(_, value)| *value)).ok_or(NoBatch::Unpayable)?;
+    let scripts = || burns.iter().map(|burn| &burn.script_pubkey[..]);
+    let with_change = chain
+        .wallet()
+        .batch_vsize(inputs.len(), scripts().chain([change_script.as_bytes()]));
+    let (mut outputs, left, fee_with_change) = pay(total, burns, fee_rate, with_change)?;
+    let change = left.checked_sub(fee_with_change.get());
+    let (vsize, fee) = match change {
+        Some(change) if change >= chain.wallet().dust() => {
+            outputs.push(output(change_script.clone(), change));
+            (with_change, fee_with_change)
+        }
+        // Without a burn the change is all that there is to pay.
+        _ if burns.is_empty() => {
+            return Err(NoBatch::Funds {
+                needed: fee_with_change.saturating_add(chain.wallet().dust().get()),
+                available: total,
+            });
+        }
+        _ => {
+            let vsize = chain.wallet().batch_vsize(inputs.len(), scripts());
+            let (without_change, left, _) = pay(total, burns, fee_rate, vsize)?;
+            outputs = without_change;
+            (vsize, left)
+        }
+    };
+    let transaction = Transaction {
+        version: transaction::Version::TWO,
+        lock_time: absolute::LockTime::ZERO,
+        input: inputs
+            .iter()
+            .map(|(outpoint, _)| TxIn {
+                previous_output: *outpoint,
+                script_sig: ScriptBuf::new(),
+                sequence: BATCH_SEQUENCE,
+                witness: Witness::new(),
+            })
+            .collect(),
+        output: outputs,
+    };
+    Ok(Assembled {
+        transaction,
+        vsize,
+        fee,
+    })
+}
+
+/// Outputs for the burns at a fee for `vsize`, what the inputs have left after them, and that fee.
+fn pay(
+    total: Sats,
+    burns: &[&Burn],
+    fee_rate: SatsPerKvb,
+    vsize: u64,
+) -> Result<(Vec<TxOut>, Sats, Sats), NoBatch> {
+    let fee = fee(fee_rate, vsize).ok_or(NoBatch::Unpayable)?;
+    let share = fee_share(fee, burns.len() as u64);
+    let mut left = total;
+    let mut outputs = Vec::with_capacity(burns.len());
+    for burn in burns {
+        let script = Script::from_bytes(&burn.script_pubkey);
+        let value = burn
+            .amount
+            .checked_sub(share.get())
+            .filter(|value| value.get() >= script.minimal_non_dust().to_sat())
+            .ok_or(NoBatch::Unpayable)?;
+        left = left.checked_sub(value.get()).ok_or(NoBatch::Funds {
+            needed: burn.amount,
+            available: total,
+        })?;
+        outputs.push(output(script.to_owned(), value));
+    }
+    Ok((outputs, left, fee))
+}
+
+fn output(script_pubkey: ScriptBuf, value: Sats) -> TxOut {
+    TxOut {
+        value: Amount::from_sat(value.get()),
+        script_pubkey,
+    }
+}
+
+fn record(
+    first_burn: BurnSequence,
+    burns: usize,
+    fee_rate: SatsPerKvb,
+    replaces: Option<BatchId>,
+    draft: &Assembled,
+) -> Result<BatchRecord, NoBatch> {
+    let bytes = bitcoin::consensus::serialize(&draft.transaction);
+    Ok(BatchRecord {
+        first_burn,
+        next_burn: first_burn.saturating_add(burns as u64),
+        fee_rate,
+        replaces,
+        transaction: BoundedVec::new(bytes).map_err(|_| NoBatch::Unpayable)?,
+    })
+}
+
+impl PegState {
+    /// Records a batch that [`next_batch`] or [`replacement`] made: its inputs are reserved and its burns leave the queue.
+    /// `None` where it is no such batch.
+    pub(crate) fn record_batch(
+        &mut self,
+        chain: &Chain,
+        record: &BatchRecord,
+        slot: Slot,
+        height: SideHeight,
+    ) -> Option<()> {
+        let transaction = record.decode_transaction().ok()?;
+        let inputs: Vec<OutPoint> = transaction
+            .input
+            .iter()
+            .map(|input| input.previous_output)
+            .collect();
+        let values = inputs
+            .iter()
+            .map(|outpoint| self.utxos.get(outpoint).map(|utxo| utxo.value))
+            .collect::<Option<Vec<_>>>()?;
+        let paid = transaction
+            .output
+            .iter()
+            .map(|output| Sats::new(output.value.to_sat()));
+        let batch = record.id(chain.id());
+        let member = Member {
+            batch,
+            txid: transaction.compute_txid(),
+            fee_rate: record.fee_rate,
+            fee: Sats::checked_sum(values)?.checked_sub(Sats::checked_sum(paid)?.get())?,
+            height,
+        };
+        self.last_batch = Some(LastBatch { slot, height });
+        if let Some(replaced) = record.replaces {
+            let (family, _) = self.family_of(replaced)?;
+            let family = self.families.to_mut().get_mut(&family)?;
+            family.members.push(member);
+            return Some(());
+        }
+        let utxos = self.utxos.to_mut();
+        for outpoint in &inputs {
+            utxos.get_mut(outpoint)?.family = Some(batch);
+        }
+        let queue = self.queue.to_mut();
+        let rest = queue.split_off(&record.next_burn);
+        let burns = std::mem::replace(queue, rest).into_values().collect();
+        self.families.to_mut().insert(
+            batch,
+            Family {
+                first_burn: record.first_burn,
+                burns,
+                inputs,
+                members: vec![member],
+            },
+        );
+        Some(())
+    }
+}
