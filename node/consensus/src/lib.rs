@@ -1,1 +1,32 @@
-//! Aura slots, Streamlet votes, certificates and finality, sans-IO
+//! Aura slots, Streamlet votes, certificates and finality (design 5), sans-IO.
+//!
+//! [`BlockTree`] holds headers, certificates and verdicts on validity, and says which chain is certified and which is
+//! final. [`Consensus`] drives it for one node: inputs in, outputs to carry out. Neither does IO, reads a clock, draws
+//! randomness or does curve arithmetic: signatures are checked when a value becomes a `Verified…`, by the shell.
+//!
+//! Safety does not rest on this crate: the signer enforces the voting rules against any node. This crate is what an
+//! honest node does so that signers agree and the chain grows.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
+mod evidence;
+mod machine;
+mod message;
+mod orphans;
+mod pool;
+mod tree;
+mod verified;
+
+pub use evidence::Evidence;
+pub use machine::Consensus;
+pub use message::{Input, Output, UnixMs, VotingState};
+pub use tree::{
+    Anchor, BlockRef, BlockTree, Changes, InsertError, RestoreError, UnknownBlock, Validity,
+};
+pub use verified::{ProposalError, VerifiedApproval, VerifiedCertificate, VerifiedProposal};
