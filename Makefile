@@ -1,0 +1,113 @@
+# What a person types. Each target says what it does in `make help`; the work is done by cargo and by the scripts in
+# provisioning/setup, which can be run on their own.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+setup := provisioning/setup
+# Builds, tests and the devnet share one environment: caches, RocksDB, bitcoind, the device's target.
+in_env := . $(setup)/env.sh;
+
+# Cargo.lock decides what is built; a manifest that does not agree with it is an error, not a reason to rewrite it.
+cargo_flags := --workspace --locked
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make devnet ONCE=1   stop after one round trip      make devnet FRESH=1   begin a new chain"
+	@echo "  Caches are in \$$ALYS_CACHE (now $${ALYS_CACHE:-$$HOME/.cache/alys})."
+
+## The appliance
+
+# ONCE and FRESH reach the program as environment variables: make exports what is set on its command line.
+# The program that was just built is run, not `cargo run -p`: cargo would choose features for one package and build again.
+.PHONY: devnet
+devnet: build setup-bitcoin ## Run a federation of four with bitcoind, signers and a miner on this machine
+	@$(in_env) exec "$$CARGO_TARGET_DIR/debug/alys-devnet"
+
+.PHONY: build
+build: setup-rocksdb ## Build all programs
+	$(in_env) cargo build $(cargo_flags) --bins
+
+.PHONY: bench
+bench: setup-rocksdb ## Run the benchmarks (a release build)
+	$(in_env) cargo bench $(cargo_flags)
+
+## Tests: `make test` runs these stages in this order, and any of them can be run alone
+
+stages := setup fmt clippy docs deny no-std contracts unit e2e
+
+.PHONY: test
+test: ## Install what is missing, then run every check and test
+	@$(in_env) $(setup)/stages.sh $(stages)
+
+.PHONY: fmt
+fmt: ## Check the formatting
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: ## Lint everything; a warning is an error
+	$(in_env) cargo clippy $(cargo_flags) --all-targets -- -D warnings
+
+.PHONY: docs
+docs: ## Build the API documentation; a warning is an error
+	$(in_env) RUSTDOCFLAGS="-D warnings" cargo doc $(cargo_flags) --no-deps
+
+.PHONY: deny
+deny: ## Check licences, sources and banned crates of all dependencies
+	$(in_env) cargo deny --locked check bans licenses sources
+
+.PHONY: no-std
+no-std: ## Build what also runs on the signer's device, for the device
+	$(in_env) cargo build --locked --target thumbv8m.main-none-eabihf --no-default-features \
+		--package alys-protocol --package alys-signer-core
+
+.PHONY: contracts
+contracts: ## Test the contracts, and that their committed artefacts are what the sources compile to
+	$(in_env) cd contracts && forge fmt --check && forge test && ./generate.sh --check
+
+# All targets are built in one go, programs among them, so that the stages e2e and unit see the same features and
+# nothing is compiled twice.
+.PHONY: unit
+unit: ## Run unit, property and simulator tests, and the examples in the documentation
+	$(in_env) cargo build $(cargo_flags) --all-targets
+	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not binary(e2e)'
+	$(in_env) cargo test $(cargo_flags) --doc
+
+# One at a time: each scenario is a whole federation with real slots, and two cores carry one.
+.PHONY: e2e
+e2e: ## Run the end-to-end suite on real processes
+	$(in_env) cargo build $(cargo_flags) --all-targets
+	$(in_env) cargo test $(cargo_flags) --test e2e -- --test-threads=1
+
+## Set-up: each part does nothing when it is done already
+
+setup_parts := setup-rocksdb setup-bitcoin setup-contracts setup-firmware setup-tools
+
+.PHONY: setup
+setup: $(setup_parts) ## Install what builds and tests need
+
+.PHONY: setup-packages
+setup-packages: ## Debian packages
+	@$(setup)/packages.sh
+
+.PHONY: $(setup_parts)
+setup-rocksdb: setup-packages ## RocksDB, built once
+	@$(setup)/rocksdb.sh > /dev/null
+setup-bitcoin: setup-packages ## A bitcoind for regtest
+	@$(setup)/bitcoin.sh > /dev/null
+setup-contracts: setup-packages ## Foundry, solc and OpenZeppelin
+	@$(setup)/contracts.sh
+setup-firmware: setup-packages ## The compilation target of the signer's device
+	@$(setup)/firmware-target.sh > /dev/null
+setup-tools: setup-packages ## cargo-deny and cargo-nextest
+	@$(setup)/tools.sh
+
+.PHONY: clean-cache
+clean-cache: ## Remove all that was built and downloaded (not the chains of the devnet in this clone)
+	@cache="$${ALYS_CACHE:-$$HOME/.cache/alys}"; \
+	for part in target rocksdb bitcoin firmware tools tools-target apt; do rm -rf "$${cache:?}/$$part"; done; \
+	rm -f "$$cache"/*.lock "$$cache"/*.log; \
+	echo "removed the caches in $$cache"
