@@ -1,1 +1,3 @@
 //! Cluster harness and end-to-end suite
+
+pub mod bitcoin_node;
