@@ -12,6 +12,7 @@
 //! Geth, Reth and the embedded client are reached through the same code: nothing outside [`embedded`] knows which one
 //! answers.
 
+pub mod chain_genesis;
 pub mod client;
 pub mod embedded;
 pub mod engine;
@@ -23,6 +24,7 @@ pub mod payload;
 pub mod receipt;
 pub mod rpc;
 
+pub use chain_genesis::{ChainGenesisError, chain_genesis};
 pub use client::{ExecutionClient, ExecutionError, Heads, PayloadRequest, PayloadStatus};
 pub use embedded::{EmbeddedClient, EmbeddedConfig, EmbeddedError};
 pub use engine::{EngineClient, EngineConfig};

@@ -2,7 +2,7 @@
 //!
 //! Run with `ALYS_ETHEREUMJS=path/to/node_modules/.bin/ethereumjs cargo test -p alys-execution --test interop -- --ignored`
 //! (npm package `@ethereumjs/client`).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod common;
 

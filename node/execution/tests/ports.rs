@@ -96,6 +96,12 @@ async fn wallets_find_what_they_expect() {
         ),
         ("eth_getCode", json!([rich, "latest"]), json!("0x")),
         ("eth_getBlockReceipts", json!(["latest"]), json!([])),
+        ("eth_getLogs", json!([{}]), json!([])),
+        (
+            "eth_getLogs",
+            json!([{ "fromBlock": "earliest" }]),
+            json!([]),
+        ),
         (
             "eth_getBlockReceipts",
             json!([format!("0x{}", "11".repeat(32))]),
@@ -129,6 +135,11 @@ async fn wallets_find_what_they_expect() {
             .starts_with("alys-ethrex/")
     );
     for (method, params, code) in [
+        (
+            "eth_getLogs",
+            json!([{ "fromBlock": "0x0", "toBlock": "0x2710" }]),
+            -32005,
+        ),
         ("debug_setHead", json!(["0x0"]), -32601),
         ("debug_traceTransaction", json!(["0x0"]), -32601),
         ("admin_nodeInfo", json!([]), -32601),

@@ -83,6 +83,7 @@ pub(super) async fn answer(
             let header = state::header(store, params.first()).await?;
             state::canonical(store, &header)?;
         }
+        "eth_getLogs" => state::log_range(store, params).await?,
         "eth_sendRawTransaction" => {
             let transaction: alloy_primitives::Bytes =
                 state::parameter(params, 0, "a signed transaction in hex")?;

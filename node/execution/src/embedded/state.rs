@@ -7,7 +7,7 @@ use ethrex_common::utils::keccak;
 use ethrex_common::{Address, BigEndianHash as _, H256, U256};
 use ethrex_rpc::types::account_proof::{AccountProof, StorageProof};
 use ethrex_rpc::types::block::RpcBlock;
-use ethrex_rpc::types::block_identifier::BlockIdentifierOrHash;
+use ethrex_rpc::types::block_identifier::{BlockIdentifier, BlockIdentifierOrHash};
 use ethrex_rpc::types::receipt::{RpcReceipt, RpcReceiptBlockInfo, RpcReceiptTxInfo};
 use ethrex_rpc::{RpcApiContext, RpcErr, RpcErrorMetadata};
 use ethrex_storage::Store;
@@ -20,6 +20,10 @@ const UNKNOWN_BLOCK: i32 = -39001;
 /// The general server error of JSON-RPC.
 const SERVER: i32 = -32000;
 const PARAMS: i32 = -32602;
+/// "Limit exceeded" of EIP-1474.
+const TOO_MUCH: i32 = -32005;
+/// Blocks in one `eth_getLogs` at most.
+const MAX_LOG_BLOCKS: u64 = 10_000;
 
 pub(super) fn store_fault(error: StoreError) -> RpcErrorMetadata {
     RpcErr::from(error).into()
@@ -278,6 +282,32 @@ pub(super) async fn block_receipts(
         answer.push(RpcReceipt::new(receipt, about, info.clone(), first_log));
     }
     serde_json::to_value(answer).map_err(|error| RpcErr::from(error).into())
+}
+
+/// Fails where `eth_getLogs` is asked for so many blocks that the answer could fill the memory.
+pub(super) async fn log_range(store: &Store, params: &[Value]) -> Result<(), RpcErrorMetadata> {
+    let end = async |name: &str| -> Result<u64, RpcErrorMetadata> {
+        let value = params.first().and_then(|filter| filter.get(name));
+        let value = value
+            .filter(|value| !value.is_null())
+            .cloned()
+            .unwrap_or_else(|| json!("latest"));
+        let number = BlockIdentifier::parse(value, 0)?
+            .resolve_block_number(store)
+            .await
+            .map_err(store_fault)?;
+        Ok(number.unwrap_or_default())
+    };
+    let blocks = end("toBlock")
+        .await?
+        .saturating_sub(end("fromBlock").await?);
+    if blocks < MAX_LOG_BLOCKS {
+        return Ok(());
+    }
+    Err(fault(
+        TOO_MUCH,
+        format!("expected a range of at most {MAX_LOG_BLOCKS} blocks, found {blocks} and one"),
+    ))
 }
 
 /// `web3_sha3`.
