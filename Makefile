@@ -14,7 +14,7 @@ cargo_flags := --workspace --locked
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make devnet ONCE=1   stop after one round trip      make devnet FRESH=1   begin a new chain"
 	@echo "  Caches are in \$$ALYS_CACHE (now $${ALYS_CACHE:-$$HOME/.cache/alys})."
@@ -35,7 +35,8 @@ build: setup-rocksdb ## Build all programs
 bench: setup-rocksdb ## Run the benchmarks (a release build)
 	$(in_env) cargo bench $(cargo_flags)
 
-## Tests: `make test` runs these stages in this order, and any of them can be run alone
+## Tests: `make test` runs these stages in this order, and any of them can be run alone:
+## what a stage needs is installed first
 
 stages := setup fmt clippy docs deny no-std contracts unit e2e
 
@@ -48,37 +49,40 @@ fmt: ## Check the formatting
 	cargo fmt --all --check
 
 .PHONY: clippy
-clippy: ## Lint everything; a warning is an error
+clippy: setup-rocksdb ## Lint everything; a warning is an error
 	$(in_env) cargo clippy $(cargo_flags) --all-targets -- -D warnings
 
 .PHONY: docs
-docs: ## Build the API documentation; a warning is an error
+docs: setup-rocksdb ## Build the API documentation; a warning is an error
 	$(in_env) RUSTDOCFLAGS="-D warnings" cargo doc $(cargo_flags) --no-deps
 
 .PHONY: deny
-deny: ## Check licences, sources and banned crates of all dependencies
+deny: setup-tools ## Check licences, sources and banned crates of all dependencies
 	$(in_env) cargo deny --locked check bans licenses sources
 
 .PHONY: no-std
-no-std: ## Build what also runs on the signer's device, for the device
+no-std: setup-firmware ## Build what also runs on the signer's device, for the device
 	$(in_env) cargo build --locked --target thumbv8m.main-none-eabihf --no-default-features \
 		--package alys-protocol --package alys-signer-core
 
+# forge is content when it finds no test at all; we are not.
 .PHONY: contracts
-contracts: ## Test the contracts, and that their committed artefacts are what the sources compile to
-	$(in_env) cd contracts && forge fmt --check && forge test && ./generate.sh --check
+contracts: setup-contracts ## Test the contracts, and that their committed artefacts are what the sources compile to
+	$(in_env) cd contracts && forge fmt --check
+	$(in_env) cd contracts && forge test | awk '{ print } /^Ran [1-9]/ { ran = 1 } END { if (!ran) print "forge found no tests"; exit !ran }'
+	$(in_env) cd contracts && ./generate.sh --check
 
 # All targets are built in one go, programs among them, so that the stages e2e and unit see the same features and
 # nothing is compiled twice.
 .PHONY: unit
-unit: ## Run unit, property and simulator tests, and the examples in the documentation
+unit: setup-rocksdb setup-contracts setup-bitcoin setup-tools ## Run unit, property and simulator tests, and the examples in the documentation
 	$(in_env) cargo build $(cargo_flags) --all-targets
 	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not binary(e2e)'
 	$(in_env) cargo test $(cargo_flags) --doc
 
 # One at a time: each scenario is a whole federation with real slots, and two cores carry one.
 .PHONY: e2e
-e2e: ## Run the end-to-end suite on real processes
+e2e: setup-rocksdb setup-bitcoin ## Run the end-to-end suite on real processes
 	$(in_env) cargo build $(cargo_flags) --all-targets
 	$(in_env) cargo test $(cargo_flags) --test e2e -- --test-threads=1
 

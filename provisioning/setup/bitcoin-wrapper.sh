@@ -26,4 +26,4 @@ for argument in "$@"; do
 done
 [ -n "$chain" ] || refuse "found neither"
 
-exec "@ROOT@/@LOADER@" --inhibit-cache --argv0 "@NAME@" --library-path "@ROOT@/usr/lib/@TRIPLET@" "@ROOT@/usr/bin/@NAME@" "$@"
+exec "@ROOT@/@LOADER@" --inhibit-cache --argv0 "@NAME@" --library-path "@ROOT@/@LIBRARIES@" "@ROOT@/usr/bin/@NAME@" "$@"

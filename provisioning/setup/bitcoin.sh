@@ -60,11 +60,12 @@ if [ ! -e "$out/complete" ]; then
         dpkg-deb --extract "$deb" "$work/root"
     done
 
-    triplet=$(cd "$work/root/usr/lib" && ls -d ./*-linux-gnu | head -n 1 | cut -c3-)
+    libraries=$(cd "$work/root" && find usr/lib -name libc.so.6 -printf '%h\n' | head -n 1)
     loader=$(cd "$work/root" && find usr/lib -name 'ld-linux*.so.*' | head -n 1)
+    { [ -n "$libraries" ] && [ -n "$loader" ]; } || die "Debian's libc6 has no libc.so.6 or loader in usr/lib any more; $setup_dir/bitcoin.sh must follow"
     for name in bitcoind bitcoin-cli; do
         [ -x "$work/root/usr/bin/$name" ] || die "Debian's bitcoin-knots has no usr/bin/$name any more; $setup_dir/bitcoin.sh must follow"
-        sed -e "s|@ROOT@|$out/root|g; s|@NAME@|$name|g; s|@LOADER@|$loader|g; s|@TRIPLET@|$triplet|g" \
+        sed -e "s|@ROOT@|$out/root|g; s|@NAME@|$name|g; s|@LOADER@|$loader|g; s|@LIBRARIES@|$libraries|g" \
             "$setup_dir/bitcoin-wrapper.sh" > "$work/bin/$name"
         chmod +x "$work/bin/$name"
     done

@@ -1,6 +1,6 @@
 # A private apt: packages of another Debian suite, downloaded with the archive's signatures checked, unpacked into a folder
 # of ours. The host's own packages, lists and settings are not touched, and no root is needed. Sourced after lib.sh.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 
 # Prepares the private apt for a suite and downloads its lists.
 # The source is the host's own Debian archive with the suite replaced, and the host's `Acquire::` settings (mirrors, proxies,

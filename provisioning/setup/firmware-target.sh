@@ -139,9 +139,9 @@ printf '[workspace]\n[package]\nname = "probe"\nversion = "0.0.0"\nedition = "20
         --config 'source.crates-io.replace-with="vendored"' --config "source.vendored.directory=\"$library/vendor\""
 ) > "$folder/build.log" 2>&1 || { tail_of "$folder/build.log" 30; die "core and alloc do not build; see above and $folder/build.log"; }
 
-rlibs=$work/sysroot/lib/rustlib/$target/lib
-mkdir -p "$rlibs"
-cp "$work/target/$target/release/deps"/lib{core,alloc,compiler_builtins}-*.rlib "$rlibs/"
+destination=$work/sysroot/lib/rustlib/$target/lib
+mkdir -p "$destination"
+cp "$work/target/$target/release/deps"/lib{core,alloc,compiler_builtins}-*.rlib "$destination/"
 # Crates for the host (build scripts, macros) are compiled without --target, so they never look here.
 touch "$work/sysroot/complete"
 rm -rf "$sysroot"

@@ -1,6 +1,6 @@
 # Shared by the set-up scripts: strict mode, the cache folder, messages with timings, locks.
 # Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 
 set -euo pipefail
 

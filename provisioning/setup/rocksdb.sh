@@ -2,7 +2,7 @@
 # Builds RocksDB once, as a unity build, for every profile and every clone on this machine.
 #
 # The build script of librocksdb-sys compiles 330 C++ files one by one, for each profile again (about 15 minutes of two
-# cores). Here they are compiled in a few chunks, which parses the common headers once per chunk (about 5 minutes of two cores), and
+# cores). Here they are compiled in a few chunks, which parses the common headers once per chunk (about 5 minutes), and
 # kept in the cache folder. Without this cache a plain `cargo build` still works, only slower.
 #
 # Result:  $ALYS_CACHE/rocksdb/RECIPE/lib/librocksdb.a   the library

@@ -6,7 +6,7 @@
 LIBROCKSDB_SYS_VERSION="0.17.3+10.4.2"
 ROCKSDB_RECIPE="10.4.2-lz4-1"
 
-# Bitcoin Core's first release with all that the node uses (package relay, testnet4, `-rpcauthfile`-free cookie per datadir).
+# The oldest Bitcoin Core that the project supports: the first with testnet4, and with relay of a parent and its fee-paying child.
 BITCOIND_MINIMUM=28
 BITCOIN_RECIPE="knots-1"
 
