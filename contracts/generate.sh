@@ -12,7 +12,7 @@ case "${1:-}" in
     *) echo "generate.sh: expected nothing or --check, found: $1" >&2; exit 2 ;;
 esac
 
-forge=node_modules/.bin/forge
+forge=node_modules/.alys-bin/forge
 if [ ! -x "$forge" ]; then
     echo "contracts: expected Foundry in contracts/node_modules, found none: run \`make contracts\` (or contracts/install.sh) first" >&2
     exit 1
@@ -59,8 +59,8 @@ for (const name of names) {
 JS
 
 if [ $check = yes ]; then
-    if ! diff -r "$work/artifacts" bindings/artifacts >"$work/diff"; then
-        head -c 2000 "$work/diff" >&2
+    if ! diff -rq "$work/artifacts" bindings/artifacts >"$work/diff"; then
+        cat "$work/diff" >&2
         echo "contracts: expected bindings/artifacts to be what the sources compile to, found the differences above: run contracts/generate.sh and commit" >&2
         exit 1
     fi

@@ -11,7 +11,7 @@ import {ScriptTemplates} from "./ScriptTemplates.sol";
 /// the next sequence number. What could not be paid is refused, and the BTC stays with the caller; nothing is burned and ignored.
 /// The payment's share of Bitcoin's fee is deducted from it on Bitcoin.
 ///
-/// Anyone may call, contracts too: whoever's call it is, the burn counts.
+/// Anybody may call, contracts too: whoever's call it is, the burn counts.
 ///
 /// @dev Burned means locked here, for ever: the contract has no way to send anything. So the supply that still circulates is the
 /// total supply less this contract's balance. That balance is `totalBurnedSats` times 10^10 wei, plus what was forced in

@@ -55,38 +55,16 @@ library SegwitAddress {
         pure
         returns (uint8 version, bytes32 program, bool isShort)
     {
-        uint256 separator = _separator(text);
-        _requireOneCase(text);
-        bytes memory prefix = _lowerCase(text[:separator]);
-        if (keccak256(prefix) != keccak256(expectedPrefix)) {
-            revert WrongHumanReadablePart(string(expectedPrefix), string(prefix));
-        }
-
-        uint256 dataStart = separator + 1;
-        uint256 dataLength = text.length - dataStart;
-        if (dataLength < 1 + CHECKSUM_CHARACTERS) revert Bech32TooShort(1 + CHECKSUM_CHARACTERS, dataLength);
-        uint256 programEnd = text.length - CHECKSUM_CHARACTERS;
-
-        uint256 checksum = _expandPrefix(prefix);
-        uint256 bits; // the program's last 256 bits, without its last character
-        uint256 last; // the program's last character
-        for (uint256 i = dataStart; i < text.length; ++i) {
-            uint256 value = _value(text[i]);
-            if (value == 0xff) revert InvalidBech32Character(i, text[i]);
-            checksum = _step(checksum, value);
-            if (i == dataStart) {
-                version = uint8(value);
-            } else if (i < programEnd) {
-                bits = (bits << 5) | last;
-                last = value;
-            }
-        }
+        (uint256 start, uint256 checksum) = _readPrefix(text, expectedPrefix);
+        uint256 bits;
+        uint256 last;
+        (checksum, version, bits, last) = _readData(text, start, checksum);
 
         uint256 expected = version == 0 ? BECH32 : BECH32M;
         if (checksum != expected) revert BadBech32Checksum(uint32(expected), uint32(checksum));
         if (version > 1) revert UnsupportedWitnessVersion(1, version);
 
-        uint256 characters = programEnd - dataStart - 1;
+        uint256 characters = text.length - start - 1 - CHECKSUM_CHARACTERS;
         if (characters == 52) {
             // 260 bits: 51 characters, then one bit of the last; its other four are padding.
             if (last & 0x0f != 0) revert NonZeroPadding(0, uint8(last & 0x0f));
@@ -99,6 +77,50 @@ library SegwitAddress {
             revert WrongWitnessProgramLength(
                 version, version == 0 ? "32 or 52 characters" : "52 characters", characters
             );
+        }
+    }
+
+    /// @dev Checks everything up to the separator.
+    /// @return start Where the data starts; a version and a checksum fit behind it.
+    /// @return checksum The checksum so far.
+    function _readPrefix(bytes calldata text, bytes memory expectedPrefix)
+        private
+        pure
+        returns (uint256 start, uint256 checksum)
+    {
+        uint256 separator = _separator(text);
+        _requireOneCase(text);
+        bytes memory prefix = _lowerCase(text[:separator]);
+        if (keccak256(prefix) != keccak256(expectedPrefix)) {
+            revert WrongHumanReadablePart(string(expectedPrefix), string(prefix));
+        }
+        start = separator + 1;
+        uint256 length = text.length - start;
+        if (length < 1 + CHECKSUM_CHARACTERS) revert Bech32TooShort(1 + CHECKSUM_CHARACTERS, length);
+        checksum = _expandPrefix(prefix);
+    }
+
+    /// @dev Reads everything behind the separator.
+    /// @return remainder The checksum over all of it.
+    /// @return version The first character.
+    /// @return bits The program's last 256 bits, without its last character.
+    /// @return last The program's last character.
+    function _readData(bytes calldata text, uint256 start, uint256 checksum)
+        private
+        pure
+        returns (uint256 remainder, uint8 version, uint256 bits, uint256 last)
+    {
+        remainder = checksum;
+        for (uint256 i = start; i < text.length; ++i) {
+            uint256 value = _value(text[i]);
+            if (value == 0xff) revert InvalidBech32Character(i, text[i]);
+            remainder = _step(remainder, value);
+            if (i == start) {
+                version = uint8(value);
+            } else if (i + CHECKSUM_CHARACTERS < text.length) {
+                bits = (bits << 5) | last;
+                last = value;
+            }
         }
     }
 

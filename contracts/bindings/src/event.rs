@@ -148,6 +148,10 @@ fn decode_data(data: &[u8]) -> Result<(ScriptBuf, u64), DecodeError> {
 
 /// P2WSH and P2TR.
 const LONGEST_SCRIPT: usize = 34;
+const _: () = assert!(
+    LONGEST_SCRIPT <= alys_protocol::peg::MAX_BURN_SCRIPT_BYTES,
+    "every burn fits the ledger's record of it"
+);
 
 /// The first words of `bytes`; zeros where it has fewer.
 fn words<const N: usize>(bytes: &[u8]) -> [B256; N] {

@@ -12,7 +12,8 @@ pub use event::{
     decode_peg_out_requested,
 };
 pub use predeploy::{
-    BRIDGE_ADDRESS, BridgeParameters, ParameterError, Predeploy, bridge_predeploy,
+    BRIDGE_ADDRESS, BRIDGE_EVM_ADDRESS, BridgeParameters, ParameterError, Predeploy,
+    bridge_predeploy,
 };
 pub use script::is_payable;
 

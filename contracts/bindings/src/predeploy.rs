@@ -1,6 +1,7 @@
 //! The Bridge as genesis holds it: code and storage, without a constructor.
 
 use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
+use alys_protocol::bytes::EvmAddress;
 use alys_protocol::units::Sats;
 use bitcoin::{Network, Script, ScriptBuf};
 use std::collections::BTreeMap;
@@ -8,6 +9,9 @@ use thiserror::Error;
 
 /// Where genesis puts the Bridge. Nobody has a key to it: that would take a collision with a 160-bit hash.
 pub const BRIDGE_ADDRESS: Address = address!("000000000000000000000000000000000000A175");
+
+/// The same, for the chain spec.
+pub const BRIDGE_EVM_ADDRESS: EvmAddress = EvmAddress::new(BRIDGE_ADDRESS.0.0);
 
 /// Slot of `federationScript` (the layout table is in `Bridge.sol`, and a test compares the two).
 const FEDERATION_SCRIPT_SLOT: u64 = 1;
