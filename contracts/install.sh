@@ -6,7 +6,7 @@
 # platform, also where the registry does not offer them. Whatever the lock file lists is checked against its hash.
 #
 # Use forge, cast and anvil from node_modules/.alys-bin: the launchers that npm puts into node_modules/.bin lose the exit
-# status (1.7.1), so that no failure would ever be seen.
+# status (1.7.1), so that no failure would ever be seen. This script replaces them, but npm may put them back.
 set -eu
 cd "$(dirname "$0")"
 
@@ -35,6 +35,12 @@ for tool in forge cast anvil; do
         exit 1
     fi
     ln -sf "../../$native" "node_modules/.alys-bin/$tool"
+    # Whoever has the usual folder on PATH gets the same.
+    ln -sf "../../$native" "node_modules/.bin/$tool"
     "node_modules/.alys-bin/$tool" --version | head -n 1 >&2
 done
+if node_modules/.bin/forge build --no-such-option >/dev/null 2>&1; then
+    echo "contracts: expected forge to fail on an unknown option, found exit status 0: its failures would go unseen" >&2
+    exit 1
+fi
 echo "$wanted" >"$stamp"
