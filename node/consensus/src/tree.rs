@@ -4,8 +4,6 @@ mod anchor;
 mod error;
 mod finality;
 mod node;
-#[cfg(test)]
-mod tests;
 
 pub use anchor::Anchor;
 pub use error::{InsertError, RestoreError, UnknownBlock};

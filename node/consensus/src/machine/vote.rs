@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 pub(super) struct Voting {
     signer: VotingState,
-    /// The question that the signer has not answered.
-    asked: Option<(Slot, BlockId)>,
+    /// Questions that the signer has not answered.
+    asked: BTreeSet<(Slot, BlockId)>,
     refused: BTreeSet<(Slot, BlockId)>,
 }
 
@@ -20,24 +20,25 @@ impl Voting {
     pub(super) const fn new(signer: VotingState) -> Self {
         Self {
             signer,
-            asked: None,
+            asked: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
     }
 
     /// The slot that a question must be above.
     fn last_slot(&self) -> Slot {
-        let asked = self.asked.map(|(slot, _)| slot).unwrap_or_default();
-        asked.max(self.signer.last_slot)
+        let asked = self.asked.last().map(|(slot, _)| *slot);
+        asked.unwrap_or_default().max(self.signer.last_slot)
     }
 
     pub(super) fn refused(&mut self, slot: Slot, id: BlockId) {
         // The signer may have refused this one only: another block of the slot may be asked for.
-        self.asked.take_if(|(_, asked)| *asked == id);
+        self.asked.remove(&(slot, id));
         self.refused.insert((slot, id));
     }
 
     pub(super) fn forget_before(&mut self, slot: Slot) {
+        self.asked = self.asked.split_off(&(slot, BlockId::ZERO));
         self.refused = self.refused.split_off(&(slot, BlockId::ZERO));
     }
 }
@@ -56,7 +57,7 @@ impl Consensus {
             }
             let votable = self.tree.at_slot(slot).iter().copied();
             if let Some(id) = votable.into_iter().find(|id| self.is_votable(slot, *id)) {
-                self.voting.asked = Some((slot, id));
+                self.voting.asked.insert((slot, id));
                 out.push(Output::AskSigner(id));
             }
         }
@@ -66,10 +67,11 @@ impl Consensus {
     /// the block. What is left: the block is valid, and its parent at least as high as the highest certified block
     /// known here and shown to the signer (the lock).
     fn is_votable(&self, slot: Slot, id: BlockId) -> bool {
-        let Some(header) = self.tree.header(id) else {
+        let header = self.tree.header(id);
+        // Genesis has no parent and takes no votes.
+        let Some(parent_height) = header.and_then(|header| header.height.checked_sub(1)) else {
             return false;
         };
-        let parent_height = header.height.saturating_sub(1);
         self.tree.validity(id) == Some(Validity::Valid)
             && parent_height >= self.tree.longest_certified()
             && parent_height >= self.voting.signer.lock
@@ -86,8 +88,8 @@ impl Consensus {
             let signer = &mut self.voting.signer;
             signer.last_slot = signer.last_slot.max(header.slot);
             signer.lock = signer.lock.max(header.height.saturating_sub(1));
+            self.voting.asked.remove(&(header.slot, id));
         }
-        self.voting.asked.take_if(|(_, asked)| *asked == id);
         out.push(Output::Broadcast(approval));
         self.approval(approval, out);
     }

@@ -1,0 +1,16 @@
+//! Tests of the consensus crate: its tree, its state machine, a simulator of whole federations, and the search that
+//! shows that each voting rule is needed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy.toml's exception for tests does not reach their helper functions"
+)]
+
+mod federation;
+mod machine;
+mod order;
+mod search;
+mod signer;
+mod simulator;
+mod tree;
+mod verified;
