@@ -1,12 +1,13 @@
 //! One node's consensus: what to validate, to vote for, to propose and to fetch.
 
+mod propose;
 mod vote;
 
 use crate::evidence::Evidence;
 use crate::message::{Input, Output, UnixMs, VotingState};
 use crate::orphans::Orphans;
 use crate::pool::ApprovalPool;
-use crate::tree::{BlockRef, BlockTree, Changes, InsertError, UnknownBlock, Validity};
+use crate::tree::{BlockTree, Changes, InsertError, UnknownBlock, Validity};
 use crate::verified::{VerifiedApproval, VerifiedCertificate, VerifiedProposal};
 use alys_protocol::bytes::BlockId;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
@@ -24,8 +25,6 @@ const MAX_PER_SLOT: usize = 4;
 const REMEMBERED_SLOTS: u64 = 512;
 /// Certificates of blocks that are not here yet.
 const MAX_FLOATING: usize = 64;
-/// A leader that misses the certificate of the slot before waits for it for this part of its slot.
-const WAIT_PART: u64 = 4;
 
 /// The state machine of one node: a member, or an observer that follows without a vote.
 ///
@@ -373,56 +372,6 @@ impl Consensus {
         {
             out.push(Output::Validate(id));
         }
-    }
-
-    fn wait_until(&self) -> Option<UnixMs> {
-        let part = self.slot_ms().checked_div(WAIT_PART)?;
-        let start = self.slot.start_ms(self.slot_ms())?;
-        start.checked_add(part).map(UnixMs::new)
-    }
-
-    /// Design 5, 1: the leader extends the tip of a longest certified chain it knows.
-    fn propose(&mut self, out: &mut Vec<Output>) {
-        let leads = self.member == Some(self.tree.chain().roster().leader(self.slot));
-        if !leads || self.halted || self.slot <= self.proposed {
-            return;
-        }
-        let head = self.tree.head();
-        // A longer certified chain that is not validated here yet: a block on this shorter one would find no votes.
-        if head.height < self.tree.longest_certified() || self.is_worth_waiting(head) {
-            return;
-        }
-        let slot_before = self.tree.header(head.id).map(|header| header.slot);
-        let (Some(implied_final), Some(needs_pow)) = (
-            self.tree.implied_final_of_child(head.id),
-            self.tree.needs_pow(head.id),
-        ) else {
-            return;
-        };
-        if slot_before.is_none_or(|before| before >= self.slot) {
-            return;
-        }
-        self.proposed = self.slot;
-        out.push(Output::Propose {
-            slot: self.slot,
-            parent: head,
-            implied_final,
-            needs_pow,
-        });
-    }
-
-    /// The slot before has a block on the head whose certificate is about to come.
-    fn is_worth_waiting(&self, head: BlockRef) -> bool {
-        let before = self.slot.saturating_sub(1);
-        self.wait_until().is_some_and(|wait| self.now < wait)
-            && self.tree.at_slot(before).iter().any(|id| {
-                *id != head.id
-                    && self
-                        .tree
-                        .header(*id)
-                        .is_some_and(|header| header.parent == head.id)
-                    && self.tree.validity(*id) != Some(Validity::Invalid)
-            })
     }
 }
 

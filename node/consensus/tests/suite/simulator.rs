@@ -7,8 +7,10 @@
 
 mod byzantine;
 mod faults;
+mod invariants;
 mod node;
 mod random;
+mod shell;
 mod world;
 
 use faults::Scenario;
