@@ -6,6 +6,18 @@
 //!
 //! Safety does not rest on this crate: the signer enforces the voting rules against any node. This crate is what an
 //! honest node does so that signers agree and the chain grows.
+//!
+//! # How a shell drives it
+//!
+//! - Start: [`BlockTree::restore`] from the stored [`Anchor`] and certificate of the newest final block
+//!   ([`BlockTree::new`] at first), [`Consensus::new`], then every stored block above as [`Input::Proposal`], lowest
+//!   first, and the tips' certificates as [`Input::Certificate`].
+//! - Run: [`Consensus::step`] with one input at a time, its outputs in order; [`Input::Tick`] at
+//!   [`Consensus::next_deadline`].
+//! - On [`Output::Final`], store [`BlockTree::anchor`] of the last block; on [`Output::Certified`], the certificate; on
+//!   [`Output::Validate`], the block once it is valid. All of this before outputs that follow are released.
+//! - Send [`BlockTree::head`]'s certificate with the node's status: it is how a node that missed messages learns that it
+//!   is behind. Certificates of blocks that are in the store already are not put in again.
 #![cfg_attr(
     not(test),
     warn(

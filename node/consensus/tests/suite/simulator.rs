@@ -42,7 +42,7 @@ fn run_seeds(scenario: Scenario, seeds: std::ops::Range<u64>) {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     writeln!(
         summary,
-        "{scenario:?}: {} runs, {} events, {} blocks final, {} crashes, {} equivocations seen, {} refusals; \
+        "{scenario:?}: {} runs, {} events, {} blocks final, {} crashes, {} equivocations seen, {} signers out of reach; \
          slots to recover: at most {}",
         reports.len(),
         sum(|report| report.events),
