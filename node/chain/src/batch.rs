@@ -1,6 +1,7 @@
 //! Peg-out batches as a deterministic function of ledger and fee rate (design 9, `docs/adr/0003-coin-selection.md`).
 
-use crate::ledger::{Family, LastBatch, Member, PegState, Utxo};
+use crate::coins::Coins;
+use crate::ledger::{Family, LastBatch, Member, PegState};
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::BatchId;
 use alys_protocol::federation::BATCH_SEQUENCE;
@@ -10,7 +11,6 @@ use alys_protocol::units::{BurnSequence, Sats, SatsPerKvb, SideHeight, Slot};
 use bitcoin::{
     Amount, OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Witness, absolute, transaction,
 };
-use std::cmp::Reverse;
 use thiserror::Error;
 
 /// The lowest fee rate of a batch: what every Bitcoin node relays (`minrelaytxfee` of Bitcoin Core up to 29). Spec
@@ -87,7 +87,7 @@ pub fn next_batch(
     fee_rate: SatsPerKvb,
 ) -> Result<BatchRecord, NoBatch> {
     check_time(chain, state, slot, fee_rate)?;
-    let coins = Coins::new(chain, state);
+    let coins = Coins::new(chain, state, fee_rate);
     let payable: Vec<&Burn> = state
         .queue()
         .take_while(|burn| burn.height <= pow_final)
@@ -180,83 +180,6 @@ fn check_time(
         }
     }
     Ok(())
-}
-
-/// The coins that a new batch may spend, in the order in which it would.
-struct Coins {
-    ordered: Vec<(OutPoint, Sats)>,
-    /// How many of the first are near their timelock; at most `max_inputs`.
-    mandatory: usize,
-    max_inputs: usize,
-    /// Value of the first `max_inputs`.
-    reach: Sats,
-    /// Value of all.
-    total: Sats,
-}
-
-impl Coins {
-    fn new(chain: &Chain, state: &PegState) -> Self {
-        let max_inputs = usize::try_from(chain.spec().pegout.max_inputs).unwrap_or(usize::MAX);
-        let (mut near, mut rest): (Vec<_>, Vec<_>) = state
-            .utxos
-            .iter()
-            .filter(|(_, utxo)| utxo.is_selectable())
-            .partition(|(_, utxo)| is_near_timelock(chain, state, utxo));
-        near.sort_unstable_by_key(|(outpoint, utxo)| (utxo.height, **outpoint));
-        rest.sort_unstable_by_key(|(outpoint, utxo)| (Reverse(utxo.value), **outpoint));
-        let mandatory = near.len().min(max_inputs);
-        let ordered: Vec<_> = near
-            .into_iter()
-            .chain(rest)
-            .map(|(outpoint, utxo)| (*outpoint, utxo.value))
-            .collect();
-        let sum = |coins: usize| {
-            let values = ordered.iter().take(coins).map(|(_, value)| *value);
-            Sats::checked_sum(values).unwrap_or(Sats::MAX)
-        };
-        Self {
-            mandatory,
-            max_inputs,
-            reach: sum(max_inputs),
-            total: sum(usize::MAX),
-            ordered,
-        }
-    }
-
-    fn first(&self, count: usize) -> Vec<(OutPoint, Sats)> {
-        self.ordered.iter().take(count).copied().collect()
-    }
-
-    /// The mandatory coins, then as many as it takes to reach `value`.
-    fn cover(&self, value: Sats) -> Vec<(OutPoint, Sats)> {
-        let mut sum = Sats::ZERO;
-        let mut count = 0usize;
-        for (_, coin) in self.ordered.iter().take(self.max_inputs) {
-            if count >= self.mandatory && sum >= value {
-                break;
-            }
-            sum = sum.saturating_add(coin.get());
-            count = count.saturating_add(1);
-        }
-        self.first(count)
-    }
-
-    /// Whether merging coins brings a payment within reach that is not: they are worth enough, only too many.
-    fn can_consolidate(&self, amount: Sats) -> bool {
-        self.max_inputs > 1 && self.ordered.len() > self.max_inputs && self.total >= amount
-    }
-}
-
-/// Whether the recovery keys could spend a coin within the spec's margin. Payments below the smallest deposit are left
-/// alone: moving them costs more than they are worth, and anybody can make many.
-fn is_near_timelock(chain: &Chain, state: &PegState, utxo: &Utxo) -> bool {
-    let spec = chain.spec();
-    // BIP-68: spendable in a block that is `timelock` above the coin's.
-    let spendable = utxo
-        .height
-        .saturating_add(u32::from(spec.bitcoin.recovery_timelock_blocks));
-    let margin = u32::from(spec.pegout.refresh_margin_blocks);
-    utxo.value >= spec.deposits.min_sats && spendable <= state.cursor.height.saturating_add(margin)
 }
 
 fn longest_prefix<'a>(payable: &[&'a Burn], limit: Sats) -> (Vec<&'a Burn>, Sats) {

@@ -8,15 +8,15 @@ use crate::burns::BurnError;
 use crate::consume::{Consumed, Mint, Settlement, consume};
 use crate::error::BlockRuleError;
 use crate::ledger::{PegState, Utxo};
+use crate::payload::check_payload;
+use crate::pow::check_pow;
 use crate::scan::{BitcoinFacts, is_deep};
 use crate::withdrawals::{FeePayment, expected_withdrawals, fee_distribution};
-use alys_protocol::asert;
-use alys_protocol::auxpow::AuxPow;
 use alys_protocol::block::Block;
 use alys_protocol::body::{Body, PowRecord};
-use alys_protocol::bytes::{BatchId, BlockId, Digest};
+use alys_protocol::bytes::{BatchId, BlockId};
 use alys_protocol::execution::{ExecutionPayload, Withdrawal};
-use alys_protocol::header::{Header, PowState, bundle_hash, prev_randao};
+use alys_protocol::header::Header;
 use alys_protocol::peg::{BatchRecord, Burn, ConsumedTransaction};
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{SideHeight, Wei};
@@ -243,68 +243,6 @@ fn record_batch(
     Ok(id)
 }
 
-/// The range that the record finalises, and its work; the record where there is one.
-fn check_pow<'a>(
-    chain: &Chain,
-    parent: &Parent<'_>,
-    header: &Header,
-    body: &'a Body,
-    ancestor: &dyn Fn(SideHeight) -> Option<BlockId>,
-) -> Result<Option<&'a PowRecord>, BlockRuleError> {
-    let before = parent.header.pow;
-    let Some(record) = &body.pow else {
-        // "B needs a record if and only if F(B) - parent.pow.height > max_blocks_without_pow."
-        let distance = parent
-            .implied_final
-            .get()
-            .saturating_sub(before.height.get());
-        let maximum = chain.spec().mining.max_blocks_without_pow;
-        if distance > maximum {
-            return Err(BlockRuleError::PowMissing { distance, maximum });
-        }
-        if header.pow != before {
-            return Err(BlockRuleError::PowState {
-                expected: before,
-                found: header.pow,
-            });
-        }
-        return Ok(None);
-    };
-    // "Bundle = the child of parent.pow.id up to T, with T <= F(B)."
-    let end = header.pow.height;
-    if end <= before.height || end > parent.implied_final {
-        return Err(BlockRuleError::PowEnd {
-            above: before.height,
-            at_most: parent.implied_final,
-            found: end,
-        });
-    }
-    let id_at = |height| ancestor(height).ok_or(BlockRuleError::AncestorUnknown { height });
-    let start = id_at(before.height.saturating_add(1))?;
-    if record.start != start {
-        return Err(BlockRuleError::PowStart {
-            expected: start,
-            found: record.start,
-        });
-    }
-    let expected = PowState {
-        count: before.count.saturating_add(1),
-        height: end,
-        id: id_at(end)?,
-    };
-    if header.pow != expected {
-        return Err(BlockRuleError::PowState {
-            expected,
-            found: header.pow,
-        });
-    }
-    let bundle = bundle_hash(chain.id(), record.start, expected.id, record.fee_recipient);
-    let mining = &chain.spec().mining;
-    let target = asert::target(mining, chain.genesis().slot, before.count, header.slot);
-    AuxPow::decode(&record.auxpow)?.verify(mining.aux_chain_id, &bundle, &target)?;
-    Ok(Some(record))
-}
-
 /// "Nothing is skipped (nodes check that against their own Bitcoin node)."
 fn check_bitcoin(
     chain: &Chain,
@@ -381,8 +319,8 @@ fn check_withdrawals(expected: &[Withdrawal], found: &[Withdrawal]) -> Result<()
         None => Ok(()),
         Some((place, expected, found)) => Err(BlockRuleError::Withdrawals {
             place,
-            expected: expected.copied(),
-            found: found.copied(),
+            expected: expected.copied().map(Box::new),
+            found: found.copied().map(Box::new),
         }),
     }
 }
@@ -394,64 +332,6 @@ fn first_difference<'a, T: PartialEq>(
     (0..expected.len().max(found.len()))
         .map(|place| (place, expected.get(place), found.get(place)))
         .find(|(_, expected, found)| expected != found)
-}
-
-fn check_payload(chain: &Chain, parent: &Parent<'_>, block: &Block) -> Result<(), BlockRuleError> {
-    let (header, payload) = (&block.header, &block.payload);
-    let execution = &chain.spec().execution;
-    if payload.block_hash != header.execution_hash {
-        return Err(BlockRuleError::ExecutionHash {
-            expected: header.execution_hash,
-            found: payload.block_hash,
-        });
-    }
-    if payload.parent_hash != parent.header.execution_hash {
-        return Err(BlockRuleError::PayloadParent {
-            expected: parent.header.execution_hash,
-            found: payload.parent_hash,
-        });
-    }
-    if payload.block_number != header.height {
-        return Err(BlockRuleError::PayloadNumber {
-            expected: header.height,
-            found: payload.block_number,
-        });
-    }
-    let expected = chain.timestamp(header.slot);
-    if expected != Some(payload.timestamp) {
-        return Err(BlockRuleError::Timestamp {
-            slot: header.slot,
-            expected,
-            found: payload.timestamp,
-        });
-    }
-    if payload.fee_recipient != execution.vault {
-        return Err(BlockRuleError::FeeRecipient {
-            expected: execution.vault,
-            found: payload.fee_recipient,
-        });
-    }
-    let expected = Digest::new(prev_randao(chain.id(), parent.id, header.slot));
-    if payload.prev_randao != expected {
-        return Err(BlockRuleError::PrevRandao {
-            expected,
-            found: payload.prev_randao,
-        });
-    }
-    // "Gas limit of genesis, which builders keep."
-    if payload.gas_limit != execution.gas_limit {
-        return Err(BlockRuleError::GasLimit {
-            expected: execution.gas_limit,
-            found: payload.gas_limit,
-        });
-    }
-    if payload.blob_gas_used != 0 || payload.excess_blob_gas != 0 {
-        return Err(BlockRuleError::Blobs {
-            used: payload.blob_gas_used,
-            excess: payload.excess_blob_gas,
-        });
-    }
-    Ok(())
 }
 
 /// What a certified block did.

@@ -2,57 +2,20 @@
 
 use crate::check::{Parent, fee_payment};
 use crate::error::BlockRuleError;
+use crate::payload::{PayloadAttributes, payload_attributes};
 use crate::scan::Advance;
 use crate::withdrawals::{FeePayment, expected_withdrawals};
 use alys_protocol::block::Block;
 use alys_protocol::body::{Body, PowRecord};
 use alys_protocol::bounded::{BoundedVec, TooLong};
-use alys_protocol::bytes::{BlockId, Digest, EvmAddress, ExecutionHash, HistoryRoot};
+use alys_protocol::bytes::{BlockId, ExecutionHash, HistoryRoot};
 use alys_protocol::certificate::Certificate;
-use alys_protocol::execution::{ExecutionPayload, Withdrawal};
-use alys_protocol::header::{Header, PowState, prev_randao};
+use alys_protocol::execution::ExecutionPayload;
+use alys_protocol::header::{Header, PowState};
 use alys_protocol::peg::BatchRecord;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{SideHeight, Slot, Wei};
 use thiserror::Error;
-
-/// What the execution client builds a payload with (design 7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PayloadAttributes {
-    /// The execution block to build on.
-    pub parent: ExecutionHash,
-    /// Height of the payload.
-    pub height: SideHeight,
-    /// Unix time in seconds.
-    pub timestamp: u64,
-    /// `tagged("alys/randao/1", chain_id, parent_id, slot)`.
-    pub prev_randao: Digest,
-    /// The vault.
-    pub fee_recipient: EvmAddress,
-    /// Mints, exactly.
-    pub withdrawals: Vec<Withdrawal>,
-    /// Id of the side block's parent.
-    pub parent_beacon_block_root: BlockId,
-}
-
-/// The attributes of the payload in `slot` on top of a parent; `None` where the slot has no time or the height none above.
-pub fn payload_attributes(
-    chain: &Chain,
-    parent_id: BlockId,
-    parent: &Header,
-    slot: Slot,
-    withdrawals: Vec<Withdrawal>,
-) -> Option<PayloadAttributes> {
-    Some(PayloadAttributes {
-        parent: parent.execution_hash,
-        height: parent.height.checked_add(1)?,
-        timestamp: chain.timestamp(slot)?,
-        prev_randao: Digest::new(prev_randao(chain.id(), parent_id, slot)),
-        fee_recipient: chain.spec().execution.vault,
-        withdrawals,
-        parent_beacon_block_root: parent_id,
-    })
-}
 
 /// A proof-of-work record to put into a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -198,9 +198,9 @@ pub enum BlockRuleError {
         /// The first place that differs.
         place: usize,
         /// The withdrawal that follows, if any.
-        expected: Option<Withdrawal>,
+        expected: Option<Box<Withdrawal>>,
         /// The withdrawal found, if any.
-        found: Option<Withdrawal>,
+        found: Option<Box<Withdrawal>>,
     },
     /// The payload's parent.
     #[error("expected a payload on {expected}, found {found}")]

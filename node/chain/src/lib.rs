@@ -20,11 +20,15 @@
 mod batch;
 mod burns;
 mod check;
+mod coins;
 mod consume;
 mod descriptor;
 mod draft;
 mod error;
 mod ledger;
+mod payload;
+mod pow;
+mod reader;
 mod reconcile;
 mod scan;
 mod shared;
@@ -41,13 +45,13 @@ pub use consume::{
     max_deposits,
 };
 pub use descriptor::{checksum, descriptor};
-pub use draft::{
-    Choices, Draft, DraftError, PayloadAttributes, PowPlan, draft, payload_attributes,
-};
+pub use draft::{Choices, Draft, DraftError, PowPlan, draft};
 pub use error::{BlockRuleError, Class};
 pub use ledger::{
     DecodeStateError, Family, Halt, LastBatch, Member, Origin, PegState, Totals, Utxo,
 };
+pub use payload::{PayloadAttributes, payload_attributes};
+pub use pow::{check_distance, check_work};
 pub use reconcile::{Discrepancy, Unspent, reconcile};
 pub use scan::{Advance, BitcoinFacts, PlanError, ScanError, ScannedBlock, Scanner, plan_advance};
 pub use shared::Shared;

@@ -1,7 +1,8 @@
 //! From Bitcoin blocks to consumed transactions: which ones touch the federation, and how far a leader may go.
 
-use crate::consume::{ConsumeError, Consumed, MAX_BITCOIN_BLOCKS, Reader};
+use crate::consume::{ConsumeError, Consumed, MAX_BITCOIN_BLOCKS};
 use crate::ledger::PegState;
+use crate::reader::Reader;
 use alys_protocol::peg::{
     ConsumedTransaction, Cursor, TransactionError, WHOLE_BLOCK, encode_stripped,
 };
