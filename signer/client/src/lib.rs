@@ -1,1 +1,23 @@
-//! Client of the signer, used by the node, provisioning and tests
+//! Client of the signer: mutual TLS 1.3, reconnecting, with errors that an operator can act on.
+//!
+//! ```no_run
+//! # async fn example(chain: alys_protocol::spec::Chain) -> Result<(), alys_signer_client::ClientError> {
+//! use alys_signer_client::{ClientConfig, Expected, SignerClient};
+//! let config = ClientConfig::new("127.0.0.1:7700", "server-ca.pem", "node.pem", "node.key");
+//! let expected = Expected { chain_id: chain.id(), spec: chain.digest(), member: None };
+//! let signer = SignerClient::connect(config, expected).await?;
+//! println!("{:?}", signer.status().await?);
+//! # Ok(()) }
+//! ```
+
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod frame;
+pub mod pem;
+pub mod role;
+
+pub use client::{Expected, SignerClient};
+pub use config::ClientConfig;
+pub use error::ClientError;
+pub use role::{Role, RoleError};

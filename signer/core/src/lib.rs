@@ -1,1 +1,29 @@
-//! The signer's rules and decisions, sans-IO
+//! The signer's rules and decisions (design 10), the same code in the daemon, on the device and in the auditor's replay.
+//!
+//! This crate is `no_std`, pure and sans-IO. [`Signer`] judges a request against the durable state and gives either a
+//! refusal, which names the rule, or a [`persist::Pending`] decision. A pending decision shows what is to be signed only
+//! after the state that records it was written: see [`persist`].
+#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
+extern crate alloc;
+
+pub mod catalogue;
+pub mod pegout;
+pub mod persist;
+pub mod policy;
+mod refusal;
+pub mod signer;
+pub mod state;
+pub mod vote;
+
+pub use persist::{Decision, Durable, Pending, Persisted};
+pub use policy::{Policy, PolicyError};
+pub use signer::{SetupError, Signer};

@@ -1,1 +1,19 @@
-//! The signer daemon: mutual TLS, durable state, sealed keys
+//! The signer daemon: the trusted tier's process (design 10).
+//!
+//! A thin shell around `alys-signer-core`: mutual TLS 1.3 with roles ([`server`], [`authority`]), one durable transaction
+//! per decision ([`engine`], [`store`]), keys made inside and sealed ([`keys`], [`seal`]), memory that is neither swapped
+//! nor dumped ([`harden`]).
+
+pub mod authority;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod files;
+pub mod harden;
+pub mod keys;
+pub mod limits;
+pub mod passphrase;
+pub mod seal;
+pub mod server;
+pub mod store;
+pub mod tls;

@@ -1,0 +1,302 @@
+//! The client.
+
+use crate::config::ClientConfig;
+use crate::error::{ClientError, connection_error};
+use crate::frame::{self, ReadError};
+use crate::pem;
+use alys_protocol::bls::BlsSignature;
+use alys_protocol::bytes::SpecDigest;
+use alys_protocol::header::Header;
+use alys_protocol::signer::{
+    ApproveRequest, PROTOCOL_VERSION, PegOutRequest, ProtocolError, Reply, Request,
+    RequestEnvelope, SchnorrSignature, SignerStatus, decode_frame, encode_frame,
+};
+use alys_protocol::units::{ChainId, MemberId};
+use rustls::pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What the signer must say of itself; checked on every new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// Digest of the chain spec ([`alys_protocol::spec::Chain::digest`]).
+    pub spec: SpecDigest,
+    /// The member whose keys it holds, where the client knows.
+    pub member: Option<MemberId>,
+}
+
+/// A connection to a signer that is made anew whenever it breaks. Requests go one at a time.
+pub struct SignerClient {
+    config: ClientConfig,
+    expected: Option<Expected>,
+    tls: TlsConnector,
+    server_name: ServerName<'static>,
+    stream: Mutex<Option<TlsStream<TcpStream>>>,
+}
+
+impl core::fmt::Debug for SignerClient {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SignerClient")
+            .field("config", &self.config)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SignerClient {
+    /// Reads certificates and keys. Connects at the first request; `expected: None` accepts any signer that the CA vouches
+    /// for, which is for tools only.
+    ///
+    /// # Errors
+    /// - [`ClientError::Config`] where a file of the configuration cannot be used.
+    pub fn new(config: ClientConfig, expected: Option<Expected>) -> Result<Self, ClientError> {
+        let key_file = |error: rustls::Error| ClientError::Config {
+            path: config.certificate.clone(),
+            reason: format!(
+                "expected a certificate for the key in {}: {error}",
+                config.key.display()
+            ),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(key_file)?
+            .with_root_certificates(pem::roots(&config.server_ca)?)
+            .with_client_auth_cert(
+                pem::certificates(&config.certificate)?,
+                pem::private_key(&config.key)?,
+            )
+            .map_err(key_file)?;
+        let server_name =
+            ServerName::try_from(config.server_name.clone()).map_err(|_| ClientError::Config {
+                path: "server_name".into(),
+                reason: format!("expected a DNS name, found {:?}", config.server_name),
+            })?;
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(tls)),
+            server_name,
+            expected,
+            stream: Mutex::new(None),
+            config,
+        })
+    }
+
+    /// [`SignerClient::new`], then connects and checks that the signer is the expected one.
+    ///
+    /// # Errors
+    /// - [`ClientError::Config`], [`ClientError::Unreachable`], [`ClientError::Certificate`] as for any request;
+    /// - [`ClientError::WrongSigner`] where it serves another chain, spec or member.
+    pub async fn connect(config: ClientConfig, expected: Expected) -> Result<Self, ClientError> {
+        let client = Self::new(config, Some(expected))?;
+        client.status().await?;
+        Ok(client)
+    }
+
+    /// Who the signer is and where it stands.
+    ///
+    /// # Errors
+    /// - every [`ClientError`] but [`ClientError::Refused`].
+    pub async fn status(&self) -> Result<SignerStatus, ClientError> {
+        match self.request(Request::Status).await? {
+            Reply::Status(status) => Ok(*status),
+            other => Err(unexpected("status", other)),
+        }
+    }
+
+    /// The leader's signature under its own proposal.
+    ///
+    /// # Errors
+    /// - [`ClientError::Refused`] where a rule forbids it, and every other [`ClientError`].
+    pub async fn sign_proposal(&self, header: &Header) -> Result<BlsSignature, ClientError> {
+        let request = Request::SignProposal(Box::new(header.clone()));
+        signature(self.request(request).await?)
+    }
+
+    /// A vote: the signature of an approval of `request.header`.
+    ///
+    /// # Errors
+    /// - [`ClientError::Refused`] where a rule forbids it, and every other [`ClientError`].
+    pub async fn approve(&self, request: ApproveRequest) -> Result<BlsSignature, ClientError> {
+        signature(self.request(Request::Approve(Box::new(request))).await?)
+    }
+
+    /// Schnorr signatures for a recorded batch, one for each input.
+    ///
+    /// # Errors
+    /// - [`ClientError::Refused`] where a rule forbids it, and every other [`ClientError`].
+    pub async fn sign_peg_out(
+        &self,
+        request: PegOutRequest,
+    ) -> Result<Vec<SchnorrSignature>, ClientError> {
+        match self.request(Request::SignPegOut(Box::new(request))).await? {
+            Reply::Shares(shares) => Ok(shares.into_inner()),
+            other => Err(unexpected("shares", other)),
+        }
+    }
+
+    /// Sends any request. Where a connection that was open breaks, it is made anew and the request repeated once: a
+    /// repeat gets the same signature.
+    ///
+    /// # Errors
+    /// - [`ClientError`] where no reply came; refusals and errors of the signer are replies here.
+    pub async fn request(&self, request: Request) -> Result<Reply, ClientError> {
+        let frame = envelope(request)?;
+        let mut slot = self.stream.lock().await;
+        if let Some(mut stream) = slot.take() {
+            match self.exchange(&mut stream, &frame).await {
+                Ok(reply) => {
+                    *slot = Some(stream);
+                    return Ok(reply);
+                }
+                Err(late @ ClientError::Timeout { .. }) => return Err(late),
+                Err(error) => {
+                    tracing::debug!(%error, "connection to the signer broke, reconnecting")
+                }
+            }
+        }
+        let mut stream = self.open().await?;
+        let reply = self.exchange(&mut stream, &frame).await?;
+        *slot = Some(stream);
+        Ok(reply)
+    }
+
+    async fn open(&self) -> Result<TlsStream<TcpStream>, ClientError> {
+        let limit = Duration::from_millis(self.config.connect_timeout_ms);
+        let address = &self.config.address;
+        let connect = async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            self.tls.connect(self.server_name.clone(), tcp).await
+        };
+        let mut stream = match timeout(limit, connect).await {
+            Ok(connected) => connected.map_err(|error| connection_error(address, &error))?,
+            Err(_elapsed) => {
+                return Err(ClientError::Timeout {
+                    address: address.clone(),
+                    timeout: limit,
+                });
+            }
+        };
+        if let Some(expected) = &self.expected {
+            match self
+                .exchange(&mut stream, &envelope(Request::Status)?)
+                .await?
+            {
+                Reply::Status(status) => self.check(expected, &status)?,
+                other => return Err(unexpected("status", other)),
+            }
+        }
+        Ok(stream)
+    }
+
+    fn check(&self, expected: &Expected, status: &SignerStatus) -> Result<(), ClientError> {
+        let wrong = |what, expected: String, found: String| {
+            Err(ClientError::WrongSigner {
+                address: self.config.address.clone(),
+                what,
+                expected,
+                found,
+            })
+        };
+        if status.chain_id != expected.chain_id {
+            return wrong(
+                "chain id",
+                expected.chain_id.to_string(),
+                status.chain_id.to_string(),
+            );
+        }
+        if status.spec != expected.spec {
+            return wrong(
+                "chain spec with digest",
+                expected.spec.to_string(),
+                status.spec.to_string(),
+            );
+        }
+        match expected.member {
+            Some(member) if member != status.member => {
+                wrong("member", member.to_string(), status.member.to_string())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        request: &[u8],
+    ) -> Result<Reply, ClientError> {
+        let limit = Duration::from_millis(self.config.request_timeout_ms);
+        let address = &self.config.address;
+        let exchange = async {
+            // A signer that refuses the certificate or the frame says so before it closes: read even if writing failed.
+            let written = frame::write_frame(stream, request).await;
+            let reply = read_reply(stream).await;
+            match (written, reply) {
+                (Err(write), Err(ReadError::Io(read)))
+                    if read.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    Err(ReadError::Io(write))
+                }
+                (_, reply) => reply,
+            }
+        };
+        let body = match timeout(limit, exchange).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(ReadError::Io(error))) => return Err(connection_error(address, &error)),
+            Ok(Err(ReadError::Frame(error))) => return Err(error.into()),
+            Err(_elapsed) => {
+                return Err(ClientError::Timeout {
+                    address: address.clone(),
+                    timeout: limit,
+                });
+            }
+        };
+        Ok(decode_frame(&body)?)
+    }
+}
+
+async fn read_reply(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, ReadError> {
+    let length = frame::read_length(stream).await?.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the signer closed the connection",
+        )
+    })?;
+    Ok(frame::read_body(stream, length).await?)
+}
+
+fn envelope(request: Request) -> Result<Vec<u8>, ClientError> {
+    Ok(encode_frame(&RequestEnvelope {
+        version: PROTOCOL_VERSION,
+        request,
+    })?)
+}
+
+fn signature(reply: Reply) -> Result<BlsSignature, ClientError> {
+    match reply {
+        Reply::Signature(signature) => Ok(signature),
+        other => Err(unexpected("signature", other)),
+    }
+}
+
+/// What a reply means that is not the one hoped for.
+fn unexpected(expected: &'static str, reply: Reply) -> ClientError {
+    match reply {
+        Reply::Refused(refusal) => ClientError::Refused(refusal),
+        Reply::Error(ProtocolError::Forbidden { role, operation }) => {
+            ClientError::Forbidden { role, operation }
+        }
+        Reply::Error(error) => ClientError::Signer(error),
+        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::BitcoinTip { .. } => {
+            ClientError::Reply { expected }
+        }
+    }
+}

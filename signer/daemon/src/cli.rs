@@ -1,0 +1,318 @@
+//! The command line.
+
+use crate::config::{Config, ConfigError, Overrides};
+use crate::engine::Engine;
+use crate::files::{Existing, write_durably};
+use crate::harden::harden;
+use crate::keys::{Keys, MemberCard};
+use crate::passphrase::{Passphrase, PassphraseError};
+use crate::seal::{self, Kdf, SealError};
+use crate::server::Server;
+use crate::store::{Store, StoreError};
+use crate::tls::{self, TlsError};
+use alys_protocol::signer::SignerStatus;
+use alys_protocol::spec::{Chain, ChainSpec, SpecError};
+use alys_signer_client::{ClientConfig, ClientError, SignerClient};
+use alys_signer_core::{SetupError, Signer};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The signer of an Alys federation member: holds the keys and signs only what its rules allow.
+#[derive(Debug, Parser)]
+#[command(name = "alys-signer", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve nodes until SIGTERM or Ctrl-C.
+    Run(Run),
+    /// Make keys inside this machine, seal them, make an empty state, and print the member card.
+    Init(Init),
+    /// Print the member card: the public keys and the proof of possession that the chain spec needs.
+    Card(ConfigFile),
+    /// Ask a running signer who it is and where it stands.
+    Status(Status),
+}
+
+/// The configuration file.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "ALYS_SIGNER_CONFIG")]
+    pub config: PathBuf,
+}
+
+/// Where the passphrase comes from.
+#[derive(Debug, Args)]
+pub struct PassphraseSource {
+    /// Read the passphrase from this open file descriptor, up to its first newline; without it, ask on the terminal.
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// File to write the bound address to.
+    #[arg(long, value_name = "FILE")]
+    listen_file: Option<PathBuf>,
+    /// Filter of the log, for example `info` or `alys_signer=debug`.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Client configuration (TOML): `address`, `server_ca`, `certificate`, `key`, and optionally `server_name`.
+    #[arg(long, value_name = "FILE")]
+    client: PathBuf,
+}
+
+/// Why a command failed, in words for its user.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each variant is its source's error")]
+pub enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("the signer cannot serve this chain: {0}")]
+    Setup(#[from] SetupError),
+    #[error("chain spec {path}: {reason}", path = path.display())]
+    Spec { path: PathBuf, reason: String },
+    #[error("key file {path} is in use by another signer; two signers with one key would both sign", path = path.display())]
+    KeysInUse { path: PathBuf },
+    #[error("{what}: {error}")]
+    Io { what: String, error: io::Error },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> CliError {
+    let what = what.into();
+    move |error| CliError::Io { what, error }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// - [`CliError`] with a sentence for the user.
+pub fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Run(arguments) => serve(&arguments),
+        Command::Init(arguments) => init(&arguments),
+        Command::Card(file) => {
+            let config = Config::load(&file.config, &Overrides::default())?;
+            print(&seal::card(&config.keys)?)
+        }
+        Command::Status(arguments) => status(&arguments),
+    }
+}
+
+fn print<T: Serialize>(value: &T) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| io_error("cannot print")(io::Error::other(error)))?;
+    writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
+}
+
+fn init(arguments: &Init) -> Result<(), CliError> {
+    for warning in harden().warnings {
+        eprintln!("alys-signer: warning: {warning}");
+    }
+    let config = Config::load(&arguments.file.config, &Overrides::default())?;
+    if config.keys.exists() {
+        return Err(SealError::Exists { path: config.keys }.into());
+    }
+    let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, true)?;
+    let keys = Keys::generate().map_err(SealError::from)?;
+    let card: MemberCard = keys.card();
+    // State first: keys without state cannot be used, state without keys can be made again.
+    Store::create(&config.state, &card.bls)?;
+    if let Err(error) = seal::seal(&config.keys, &keys, &passphrase, Kdf::default()) {
+        std::fs::remove_file(&config.state).map_err(io_error(format!(
+            "cannot remove {}",
+            config.state.display()
+        )))?;
+        return Err(error.into());
+    }
+    print(&card)
+}
+
+fn serve(arguments: &Run) -> Result<(), CliError> {
+    let overrides = Overrides {
+        listen: arguments.listen,
+        listen_file: arguments
+            .listen_file
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(io_error("--listen-file"))?,
+        log: arguments.log.clone(),
+    };
+    let config = Config::load(&arguments.file.config, &overrides)?;
+    start_log(&config.log)?;
+    let hardening = harden();
+    for warning in &hardening.warnings {
+        tracing::warn!("{warning}");
+    }
+    let chain = read_chain(&config.chain_spec)?;
+    let acceptor = tls::acceptor(&config.tls)?;
+    // Held until the process ends: a copy of the state must not serve a second signer with the same keys.
+    let _lock = lock_keys(&config.keys)?;
+    let card = seal::card(&config.keys)?;
+    let store = Store::open(&config.state, &card.bls, chain.digest())?;
+    let signer = Signer::new(chain, config.policy.clone(), &card.bls, &card.schnorr)?;
+    let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, false)?;
+    let keys = seal::open(&config.keys, &passphrase)?;
+    drop(passphrase);
+    tracing::info!(
+        member = %signer.member(),
+        chain_id = %signer.chain().id(),
+        spec = %signer.chain().digest(),
+        locked_memory = hardening.locked,
+        "keys are open"
+    );
+    let engine = Engine::new(signer, keys, store, hardening.locked);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .map_err(io_error("cannot start the runtime"))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
+        announce(&config, &listener)?;
+        let server = Server::new(listener, acceptor, engine, config.limits.clone());
+        let (stop, stopped) = watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("SIGINT"))?;
+        let serving = tokio::spawn(server.run(stopped));
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests under way are finished");
+        stop.send_replace(true);
+        serving
+            .await
+            .map_err(|error| io_error("the server failed")(io::Error::other(error)))
+    })
+}
+
+fn announce(config: &Config, listener: &TcpListener) -> Result<(), CliError> {
+    #[derive(Serialize)]
+    struct Ready {
+        listening: SocketAddr,
+    }
+    let listening = listener
+        .local_addr()
+        .map_err(io_error("cannot tell the bound address"))?;
+    tracing::info!(%listening, "listening");
+    if let Some(path) = &config.listen_file {
+        write_durably(path, format!("{listening}\n").as_bytes(), Existing::Replace)
+            .map_err(io_error(format!("cannot write {}", path.display())))?;
+    }
+    let line = serde_json::to_string(&Ready { listening })
+        .map_err(|error| io_error("cannot print")(io::Error::other(error)))?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .map_err(io_error("cannot print"))
+}
+
+fn start_log(filter: &str) -> Result<(), CliError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| io_error("log filter")(io::Error::other(error)))?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init()
+        .map_err(|error| io_error("cannot start the log")(io::Error::other(error)))
+}
+
+/// Reads and checks a chain spec.
+///
+/// # Errors
+/// - [`CliError::Spec`] where the file cannot be read, parsed, or used.
+pub fn read_chain(path: &Path) -> Result<Chain, CliError> {
+    let wrong = |reason: String| CliError::Spec {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let spec: ChainSpec = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    Chain::new(spec).map_err(|error: SpecError| wrong(error.to_string()))
+}
+
+fn lock_keys(path: &Path) -> Result<File, CliError> {
+    let file = File::open(path).map_err(io_error(format!("key file {}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::KeysInUse {
+            path: path.to_owned(),
+        }),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(io_error(format!("key file {}", path.display()))(error))
+        }
+    }
+}
+
+fn status(arguments: &Status) -> Result<(), CliError> {
+    let path = &arguments.client;
+    let wrong = |reason: String| {
+        CliError::from(ClientError::Config {
+            path: path.clone(),
+            reason,
+        })
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let config: ClientConfig = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let config = config.relative_to(path.parent().unwrap_or(Path::new(".")));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("cannot start the runtime"))?;
+    let status: SignerStatus =
+        runtime.block_on(async { SignerClient::new(config, None)?.status().await })?;
+    print(&status)
+}

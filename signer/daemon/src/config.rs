@@ -1,0 +1,182 @@
+//! The daemon's configuration: command line over environment over file, unknown keys refused.
+
+use alys_signer_core::Policy;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Environment variables that set a key: `ALYS_SIGNER_LISTEN`, `ALYS_SIGNER_TLS__KEY`, and so on.
+pub const ENVIRONMENT_PREFIX: &str = "ALYS_SIGNER_";
+
+/// The configuration file. Relative paths are relative to its directory. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The chain spec (TOML), the same file that the nodes have.
+    pub chain_spec: PathBuf,
+    /// The sealed keys that `init` makes.
+    pub keys: PathBuf,
+    /// The durable state that `init` makes.
+    pub state: PathBuf,
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// File that the bound address is written to, for programs that start the signer.
+    #[serde(default)]
+    pub listen_file: Option<PathBuf>,
+    /// Filter of the log, in `tracing`'s notation.
+    #[serde(default = "default_log")]
+    pub log: String,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Limits of the transport.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Limits of what is signed.
+    pub policy: Policy,
+}
+
+/// The signer's certificate and whose clients it accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of the signer's certificate, then its intermediates if any.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+    /// PEM file of the CA that issues client certificates.
+    pub client_ca: PathBuf,
+}
+
+/// Limits of the transport.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests per second of one certificate, in the long run.
+    pub requests_per_second: u32,
+    /// Requests that one certificate may make at once after a pause.
+    pub request_burst: u32,
+    /// Milliseconds for the TLS handshake.
+    pub handshake_timeout_ms: u64,
+    /// Milliseconds for the bytes of one frame.
+    pub frame_timeout_ms: u64,
+    /// Milliseconds that a connection may be silent.
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            requests_per_second: 50,
+            request_burst: 100,
+            handshake_timeout_ms: 5_000,
+            frame_timeout_ms: 10_000,
+            idle_timeout_ms: 300_000,
+        }
+    }
+}
+
+fn default_log() -> String {
+    "info".to_owned()
+}
+
+/// What the command line sets; it wins over environment and file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Overrides {
+    /// [`Config::listen`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// [`Config::listen_file`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_file: Option<PathBuf>,
+    /// [`Config::log`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// No file.
+    #[error("configuration {path}: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A key is unknown, missing or of the wrong form.
+    #[error("configuration {path}: {error}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Which key, and what is wrong.
+        error: Box<figment::Error>,
+    },
+    /// A limit that would shut everybody out.
+    #[error("configuration: limits.{0} must not be 0")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// Reads the configuration: `overrides`, then the environment, then the file.
+    ///
+    /// # Errors
+    /// - [`ConfigError::Read`] where there is no such file;
+    /// - [`ConfigError::Invalid`] where a key is unknown, missing or malformed;
+    /// - [`ConfigError::Zero`] where a limit is 0.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        let config: Self = Figment::new()
+            .merge(Toml::string(&text))
+            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
+            .merge(Serialized::defaults(overrides))
+            .extract()
+            .map_err(|error| ConfigError::Invalid {
+                path: path.to_owned(),
+                error: Box::new(error),
+            })?;
+        config.limits.check()?;
+        Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
+    }
+
+    fn relative_to(mut self, directory: &Path) -> Self {
+        let paths = [
+            &mut self.chain_spec,
+            &mut self.keys,
+            &mut self.state,
+            &mut self.tls.certificate,
+            &mut self.tls.key,
+            &mut self.tls.client_ca,
+        ];
+        for path in paths.into_iter().chain(self.listen_file.as_mut()) {
+            *path = directory.join(&*path);
+        }
+        self
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("connections", self.connections as u64),
+            ("requests_per_second", u64::from(self.requests_per_second)),
+            ("request_burst", u64::from(self.request_burst)),
+            ("handshake_timeout_ms", self.handshake_timeout_ms),
+            ("frame_timeout_ms", self.frame_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+        ];
+        match limits.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Accepts connections, reads frames, and hands requests to the engine.
+
+use crate::authority::{self, Operation};
+use crate::config::Limits;
+use crate::engine::Engine;
+use crate::limits::{Admission, Fingerprint, RateLimiter};
+use crate::tls;
+use alys_protocol::rules::Rule;
+use alys_protocol::signer::{
+    MAX_FRAME_BYTES, PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, RequestEnvelope,
+    decode_frame, encode_frame,
+};
+use alys_signer_client::Role;
+use alys_signer_client::frame::{self, ReadError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A server that is ready to run.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    acceptor: TlsAcceptor,
+    engine: Arc<Engine>,
+    limits: Limits,
+    rate: RateLimiter,
+}
+
+impl core::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Peer {
+    role: Role,
+    certificate: Fingerprint,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// A server on a bound listener.
+    pub fn new(
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        engine: Engine,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            listener,
+            shared: Arc::new(Shared {
+                acceptor,
+                engine: Arc::new(engine),
+                rate: RateLimiter::new(&limits),
+                limits,
+            }),
+        }
+    }
+
+    /// Serves until `stop` becomes true, then lets requests under way finish.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let connections = u32::try_from(self.shared.limits.connections).unwrap_or(u32::MAX);
+        let slots = Arc::new(Semaphore::new(connections as usize));
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or a peer that left in the queue. Spinning would not help.
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                tracing::warn!(%address, "too many connections, this one is closed");
+                continue;
+            };
+            let (shared, stop) = (self.shared.clone(), stop.clone());
+            tokio::spawn(async move {
+                shared.serve(stream, address, stop).await;
+                drop(slot);
+            });
+        }
+        drop(self.listener);
+        // Every connection has given its slot back.
+        let _ = slots.acquire_many(connections).await;
+    }
+}
+
+impl Shared {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
+        let limit = Duration::from_millis(self.limits.handshake_timeout_ms);
+        let handshake = async {
+            stream.set_nodelay(true)?;
+            self.acceptor.accept(stream).await
+        };
+        let mut stream = match timeout(limit, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::warn!(%address, %error, "TLS handshake failed");
+                return;
+            }
+            Err(_elapsed) => {
+                tracing::warn!(%address, ?limit, "TLS handshake took too long");
+                return;
+            }
+        };
+        let Some(peer) = identify(&mut stream, address).await else {
+            return;
+        };
+        tracing::info!(%address, role = %peer.role, certificate = %peer.certificate, "connected");
+        while self.serve_one(&mut stream, &peer, &mut stop).await {}
+        close(&mut stream).await;
+    }
+
+    /// Serves one request; false where the connection ends. A stop is heeded before a request, never during one.
+    async fn serve_one(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        peer: &Peer,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let idle = Duration::from_millis(self.limits.idle_timeout_ms);
+        let limit = Duration::from_millis(self.limits.frame_timeout_ms);
+        let length = tokio::select! {
+            length = timeout(idle, frame::read_length(stream)) => length,
+            _ = stop.wait_for(|stop| *stop) => return false,
+        };
+        let length = match length {
+            Ok(Ok(Some(length))) => length,
+            Ok(Ok(None)) | Err(_) => return false,
+            Ok(Err(error)) => return self.malformed(stream, peer, &error).await,
+        };
+        let body = match timeout(limit, frame::read_body(stream, length)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => return self.malformed(stream, peer, &error.into()).await,
+            Err(_elapsed) => return false,
+        };
+        let (reply, more) = self.answer(peer, &body).await;
+        let Ok(frame) = encode_frame(&reply) else {
+            return false;
+        };
+        matches!(
+            timeout(limit, frame::write_frame(stream, &frame)).await,
+            Ok(Ok(()))
+        ) && more
+    }
+
+    async fn malformed(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        peer: &Peer,
+        error: &ReadError,
+    ) -> bool {
+        tracing::warn!(address = %peer.address, role = %peer.role, %error, "unreadable frame");
+        if let ReadError::Frame(error) = error
+            && let Ok(frame) =
+                encode_frame(&Reply::Error(ProtocolError::Malformed(error.to_string())))
+        {
+            let limit = Duration::from_millis(self.limits.frame_timeout_ms);
+            // The connection ends in any case.
+            let _ = timeout(limit, frame::write_frame(stream, &frame)).await;
+        }
+        false
+    }
+
+    async fn answer(&self, peer: &Peer, body: &[u8]) -> (Reply, bool) {
+        if let Admission::Dropped { report } = self.rate.admit(peer.certificate, Instant::now()) {
+            if let Some(dropped) = report {
+                tracing::warn!(role = %peer.role, certificate = %peer.certificate, dropped, rule = %Rule::Rate, "too many requests");
+            }
+            let refusal = Refusal {
+                rule: Rule::Rate,
+                expected: format!(
+                    "at most {} requests per second",
+                    self.limits.requests_per_second
+                ),
+                found: "more".to_owned(),
+            };
+            return (Reply::Refused(refusal), true);
+        }
+        let request = match parse(body) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::warn!(address = %peer.address, role = %peer.role, ?error, "not a request");
+                return (Reply::Error(error), false);
+            }
+        };
+        let operation = Operation::of(&request);
+        if !authority::may(peer.role, operation) {
+            tracing::warn!(role = %peer.role, certificate = %peer.certificate, operation = operation.name(), "forbidden");
+            let error = ProtocolError::Forbidden {
+                role: peer.role.name().to_owned(),
+                operation: operation.name().to_owned(),
+            };
+            return (Reply::Error(error), true);
+        }
+        let (engine, role) = (self.engine.clone(), peer.role);
+        let reply = tokio::task::spawn_blocking(move || engine.handle(role, &request)).await;
+        let reply = reply.unwrap_or_else(|error| {
+            tracing::error!(%error, "a decision was cut short; nothing was released");
+            Reply::Error(ProtocolError::Internal(
+                "a decision was cut short".to_owned(),
+            ))
+        });
+        (reply, true)
+    }
+}
+
+/// The version first: an envelope of another version may not even parse.
+fn parse(body: &[u8]) -> Result<Request, ProtocolError> {
+    let malformed = |reason: &dyn core::fmt::Display| ProtocolError::Malformed(reason.to_string());
+    let (version, _) = postcard::take_from_bytes::<u16>(body)
+        .map_err(|_| malformed(&"expected a version first"))?;
+    if version != PROTOCOL_VERSION {
+        return Err(ProtocolError::Version {
+            expected: PROTOCOL_VERSION,
+            found: version,
+        });
+    }
+    decode_frame::<RequestEnvelope>(body)
+        .map(|envelope| envelope.request)
+        .map_err(|error| malformed(&error))
+}
+
+async fn identify(stream: &mut TlsStream<TcpStream>, address: SocketAddr) -> Option<Peer> {
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first);
+    let identified = certificate.map(tls::identify);
+    match identified {
+        Some(Ok((role, certificate))) => Some(Peer {
+            role,
+            certificate,
+            address,
+        }),
+        Some(Err(error)) => {
+            tracing::warn!(%address, %error, "certificate without a role");
+            let reply = Reply::Error(ProtocolError::Forbidden {
+                role: "none".to_owned(),
+                operation: format!("any: {error}"),
+            });
+            if let Ok(frame) = encode_frame(&reply) {
+                let _ = timeout(Duration::from_secs(5), frame::write_frame(stream, &frame)).await;
+            }
+            close(stream).await;
+            None
+        }
+        // The verifier demands one.
+        None => None,
+    }
+}
+
+/// Says goodbye, and reads what the peer is still sending: unread bytes would make the kernel reset the connection, and
+/// the peer would never see the last reply.
+async fn close(stream: &mut TlsStream<TcpStream>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let goodbye = async {
+        // The peer may be gone.
+        let _ = stream.shutdown().await;
+        let mut rest = stream.take(2 * MAX_FRAME_BYTES as u64);
+        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    };
+    let _ = timeout(Duration::from_secs(1), goodbye).await;
+}

@@ -1,0 +1,265 @@
+//! The durable state: redb, one fsynced transaction per decision, and one process at a time.
+
+use alys_protocol::bls::BlsPublicKeyBytes;
+use alys_protocol::bytes::SpecDigest;
+use alys_signer_core::Durable;
+use alys_signer_core::state::{PegOutState, VoteState};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
+    TableDefinition, WriteTransaction,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+const FORMAT_KEY: &str = "format";
+const FORMAT: &[u8] = b"alys-signer-state/1";
+const BLS_KEY: &str = "bls";
+const SPEC_KEY: &str = "spec";
+/// Version of each state's encoding, its first byte.
+const STATE_VERSION: u8 = 1;
+/// The state is small; redb's default cache is 1 GiB.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// A state that a decision changes.
+pub trait Stored: Serialize + DeserializeOwned + Default {
+    /// Its key in the table.
+    const KEY: &'static str;
+}
+
+impl Stored for VoteState {
+    const KEY: &'static str = "vote";
+}
+
+impl Stored for PegOutState {
+    const KEY: &'static str = "pegout";
+}
+
+/// A state that cannot be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process has it (rule `exclusive`).
+    #[error("state {path} is in use by another signer; two signers with one key would both sign", path = path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no state. A signer without memory could sign twice, so it never makes one by itself.
+    #[error("state {path} does not exist; `alys-signer init` makes one with new keys. Lost state is never replaced by an empty one", path = path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `init` found one.
+    #[error("state {path} exists; it is never overwritten: move it away first", path = path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It belongs to another key or chain, or to another version of this program.
+    #[error("state {path}: expected {what} {expected}, found {found}", path = path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What this signer has.
+        expected: String,
+        /// What the state has.
+        found: String,
+    },
+    /// An entry cannot be read.
+    #[error("state entry {entry} is damaged: expected version {STATE_VERSION} of its encoding")]
+    Damaged {
+        /// The entry.
+        entry: &'static str,
+    },
+    /// The disk or the file system. Nothing was signed.
+    #[error("state cannot be read or written: {0}")]
+    Disk(#[from] Box<redb::Error>),
+}
+
+fn disk(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Disk(Box::new(error.into()))
+}
+
+/// The open store. The file stays locked until it is dropped.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Makes the state of a signer that has never signed.
+    ///
+    /// # Errors
+    /// - [`StoreError::Exists`] where there is a file;
+    /// - [`StoreError::Disk`] where it cannot be written.
+    pub fn create(path: &Path, bls: &BlsPublicKeyBytes) -> Result<(), StoreError> {
+        if path.exists() {
+            return Err(StoreError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(disk)?;
+        let transaction = begin(&database)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(disk)?;
+            meta.insert(FORMAT_KEY, FORMAT).map_err(disk)?;
+            meta.insert(BLS_KEY, bls.as_bytes().as_slice())
+                .map_err(disk)?;
+        }
+        write(&transaction, &VoteState::default())?;
+        write(&transaction, &PegOutState::default())?;
+        transaction.commit().map_err(disk)
+    }
+
+    /// Opens the state of the signer with key `bls` on the chain with `spec`, and locks it. The first chain that a state is
+    /// opened for is the only one.
+    ///
+    /// # Errors
+    /// - [`StoreError::Missing`], [`StoreError::InUse`], [`StoreError::Foreign`], [`StoreError::Disk`] as named.
+    pub fn open(
+        path: &Path,
+        bls: &BlsPublicKeyBytes,
+        spec: SpecDigest,
+    ) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .open(path)
+            .map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+                    path: path.to_owned(),
+                },
+                other => disk(other),
+            })?;
+        let store = Self {
+            database,
+            path: path.to_owned(),
+        };
+        store.bind(bls, spec)?;
+        Ok(store)
+    }
+
+    fn bind(&self, bls: &BlsPublicKeyBytes, spec: SpecDigest) -> Result<(), StoreError> {
+        let transaction = begin(&self.database)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(disk)?;
+            self.check(&meta, "format", FORMAT_KEY, FORMAT)?;
+            self.check(&meta, "BLS key", BLS_KEY, bls.as_bytes())?;
+            let bound = meta.get(SPEC_KEY).map_err(disk)?.is_some();
+            if bound {
+                self.check(&meta, "chain spec with digest", SPEC_KEY, spec.as_bytes())?;
+            } else {
+                meta.insert(SPEC_KEY, spec.as_bytes().as_slice())
+                    .map_err(disk)?;
+            }
+        }
+        transaction.commit().map_err(disk)
+    }
+
+    fn check(
+        &self,
+        meta: &redb::Table<'_, &str, &[u8]>,
+        what: &'static str,
+        key: &str,
+        expected: &[u8],
+    ) -> Result<(), StoreError> {
+        let entry = meta.get(key).map_err(disk)?;
+        let found = entry.as_ref().map(|entry| entry.value());
+        if found == Some(expected) {
+            return Ok(());
+        }
+        let show = |bytes: &[u8]| match core::str::from_utf8(bytes) {
+            Ok(text) if text.starts_with("alys") => text.to_owned(),
+            Ok(_) | Err(_) => hex::DisplayHex::to_lower_hex_string(bytes),
+        };
+        Err(StoreError::Foreign {
+            path: self.path.clone(),
+            what,
+            expected: show(expected),
+            found: found.map_or_else(|| "none".to_owned(), show),
+        })
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// - [`StoreError::Damaged`], [`StoreError::Disk`] as named.
+    pub fn read<S: Stored>(&self) -> Result<S, StoreError> {
+        let transaction = self.database.begin_read().map_err(disk)?;
+        let table = transaction.open_table(STATE).map_err(disk)?;
+        let entry = table.get(S::KEY).map_err(disk)?;
+        decode(entry.as_ref().map(|entry| entry.value()))
+    }
+
+    /// Judges and records in one exclusive transaction: `decide` sees the state as it is on disk, and what it decides is
+    /// written with fsync before this returns. Where it refuses, nothing is written.
+    ///
+    /// # Errors
+    /// - [`StoreError::Damaged`], [`StoreError::Disk`] as named; nothing was recorded then. The inner result is `decide`'s.
+    pub fn transact<S: Stored, I, R>(
+        &self,
+        decide: impl FnOnce(&Durable<S>) -> Result<alys_signer_core::Decision<S, I>, R>,
+    ) -> Result<Result<alys_signer_core::Persisted<I>, R>, StoreError> {
+        let transaction = begin(&self.database)?;
+        let state = {
+            let table = transaction.open_table(STATE).map_err(disk)?;
+            let entry = table.get(S::KEY).map_err(disk)?;
+            Durable::trust_loaded(decode::<S>(entry.as_ref().map(|entry| entry.value()))?)
+        };
+        let decision = match decide(&state) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                transaction.abort().map_err(disk)?;
+                return Ok(Err(refusal));
+            }
+        };
+        let (_, persisted) = decision.persist(|next| {
+            write(&transaction, next)?;
+            transaction.commit().map_err(disk)
+        })?;
+        Ok(Ok(persisted))
+    }
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, StoreError> {
+    let mut transaction = database.begin_write().map_err(disk)?;
+    // The default, said aloud: commit returns after fsync (regression N2).
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(disk)?;
+    Ok(transaction)
+}
+
+fn write<S: Stored>(transaction: &WriteTransaction, state: &S) -> Result<(), StoreError> {
+    let bytes = postcard::to_extend(state, vec![STATE_VERSION])
+        .map_err(|_| StoreError::Damaged { entry: S::KEY })?;
+    let mut table = transaction.open_table(STATE).map_err(disk)?;
+    table.insert(S::KEY, bytes.as_slice()).map_err(disk)?;
+    Ok(())
+}
+
+fn decode<S: Stored>(bytes: Option<&[u8]>) -> Result<S, StoreError> {
+    let damaged = StoreError::Damaged { entry: S::KEY };
+    match bytes {
+        Some([STATE_VERSION, encoded @ ..]) => match postcard::take_from_bytes(encoded) {
+            Ok((state, [])) => Ok(state),
+            Ok(_) | Err(_) => Err(damaged),
+        },
+        Some(_) | None => Err(damaged),
+    }
+}
