@@ -123,6 +123,49 @@ pub fn replacement(
     fee_rate: SatsPerKvb,
 ) -> Result<BatchRecord, NoBatch> {
     check_time(chain, state, slot, fee_rate)?;
+    let (family, draft) = replace(chain, state, replaces, fee_rate)?;
+    record(
+        family.first_burn,
+        family.burns.len(),
+        fee_rate,
+        Some(replaces),
+        &draft,
+    )
+}
+
+/// A fee rate, about the lowest, at which [`replacement`] takes the place of `batch`, the newest of its family; `None` where
+/// there is none within the spec's limit.
+pub fn replacement_rate(chain: &Chain, state: &PegState, batch: BatchId) -> Option<SatsPerKvb> {
+    let (_, family) = state.family_of(batch)?;
+    let newest = family.members.last()?;
+    let scripts = || family.burns.iter().map(|burn| &burn.script_pubkey[..]);
+    let change = chain.wallet().script_pubkey().as_bytes();
+    let inputs = family.inputs.len();
+    // With change and, where that is dust, without.
+    let sizes = [
+        chain
+            .wallet()
+            .batch_vsize(inputs, scripts().chain([change])),
+        chain.wallet().batch_vsize(inputs, scripts()),
+    ];
+    sizes
+        .into_iter()
+        .filter_map(|vsize| {
+            let fee = newest.fee.checked_add(vsize)?;
+            let rate = fee.get().checked_mul(1000)?.div_ceil(vsize);
+            Some(SatsPerKvb::new(rate))
+        })
+        .filter(|rate| *rate <= chain.spec().pegout.max_fee_rate_sats_per_kvb)
+        .find(|rate| replace(chain, state, batch, *rate).is_ok())
+}
+
+/// The transaction that replaces a family's newest batch.
+fn replace<'a>(
+    chain: &Chain,
+    state: &'a PegState,
+    replaces: BatchId,
+    fee_rate: SatsPerKvb,
+) -> Result<(&'a Family, Assembled), NoBatch> {
     let not_replaceable = NoBatch::NotReplaceable { found: replaces };
     let (_, family) = state.family_of(replaces).ok_or(not_replaceable)?;
     let newest = family
@@ -145,13 +188,7 @@ pub fn replacement(
             found: draft.fee,
         });
     }
-    record(
-        family.first_burn,
-        burns.len(),
-        fee_rate,
-        Some(replaces),
-        &draft,
-    )
+    Ok((family, draft))
 }
 
 fn check_time(

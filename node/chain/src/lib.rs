@@ -35,7 +35,7 @@ mod shared;
 mod supply;
 mod withdrawals;
 
-pub use batch::{MIN_FEE_RATE, NoBatch, next_batch, replacement};
+pub use batch::{MIN_FEE_RATE, NoBatch, next_batch, replacement, replacement_rate};
 pub use burns::{
     BurnError, Log, PEG_OUT_REQUESTED_TOPIC, Receipt, burns_of_block, decode_peg_out_requested,
 };

@@ -6,8 +6,8 @@ use alys_protocol::units::{Sats, WEI_PER_SAT, Wei};
 /// What the execution layer says about its supply, from outside the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvmSupply {
-    /// Everything minted by withdrawals less base fees burned and less what the bridge burned, in wei. Equals the sum of
-    /// all balances less the bridge's, where genesis gives no one anything.
+    /// Everything minted by withdrawals less base fees burned and less what the bridge burned (its `totalBurnedSats`), in
+    /// wei. Equals the sum of all balances less the latter, where genesis gives no one anything.
     pub total: Wei,
     /// The header's `fees_distributed`: wei that lie in the vault for ever, as records minted them anew.
     pub fees_distributed: Wei,

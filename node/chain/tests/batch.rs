@@ -6,7 +6,9 @@
 
 mod kit;
 
-use alys_chain::{BurnError, NoBatch, Origin, PegState, next_batch, plan_advance, replacement};
+use alys_chain::{
+    BurnError, NoBatch, Origin, PegState, next_batch, plan_advance, replacement, replacement_rate,
+};
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::federation::BATCH_SEQUENCE;
 use alys_protocol::peg::{BatchRecord, fee};
@@ -378,6 +380,9 @@ fn a_replacement_has_the_same_inputs_and_burns_at_a_higher_fee() {
         panic!("{found:?}");
     };
     assert!(found < at_least);
+    let lowest = replacement_rate(chain(), side.peg(), id).unwrap();
+    assert!(replace(&side, id, lowest.get()).is_ok());
+    assert!((5_990..=6_000).contains(&lowest.get()), "{lowest}");
     let record = replace(&side, id, 6_000).unwrap();
     assert_eq!(record.replaces, Some(id));
     assert_eq!((record.first_burn.get(), record.next_burn.get()), (0, 2));
