@@ -1,0 +1,184 @@
+//! Gossip in and out.
+
+use std::time::Instant;
+
+use libp2p::PeerId;
+use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
+
+use super::Service;
+use crate::error::PublishError;
+use crate::event::{GossipId, NetworkEvent, Verdict};
+use crate::gossip::Waiting;
+use crate::telemetry;
+use crate::topic::Topic;
+
+impl Service {
+    pub(super) fn publish(&mut self, topic: Topic, bytes: Vec<u8>) -> Result<(), PublishError> {
+        let size = bytes.len();
+        if size > topic.max_bytes() {
+            return Err(PublishError::TooLarge {
+                topic,
+                limit: topic.max_bytes(),
+                found: size,
+            });
+        }
+        if !self.may_publish(topic, self.swarm.local_peer_id()) {
+            return Err(PublishError::NotAllowed { topic });
+        }
+        let ident = topic.ident(&self.status.spec_digest);
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .publish(ident, bytes)
+            .map_err(|error| match error {
+                gossipsub::PublishError::NoPeersSubscribedToTopic => {
+                    PublishError::NoPeers { topic }
+                }
+                gossipsub::PublishError::Duplicate => PublishError::Duplicate { topic },
+                gossipsub::PublishError::AllQueuesFull(_) => PublishError::Overloaded { topic },
+                gossipsub::PublishError::MessageTooLarge
+                | gossipsub::PublishError::SigningError(_)
+                | gossipsub::PublishError::TransformFailed(_) => PublishError::Internal {
+                    topic,
+                    reason: error.to_string(),
+                },
+            })?;
+        telemetry::gossip(topic, "out", size);
+        Ok(())
+    }
+
+    fn may_publish(&self, topic: Topic, peer: &PeerId) -> bool {
+        self.allowed_publishers
+            .get(&topic)
+            .is_none_or(|allowed| allowed.contains(peer))
+    }
+
+    pub(super) fn on_gossip_event(&mut self, event: gossipsub::Event, now: Instant) {
+        match event {
+            gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            } => {
+                self.on_gossip(propagation_source, &message_id, message, now);
+            }
+            gossipsub::Event::SlowPeer {
+                peer_id,
+                failed_messages,
+            } => {
+                tracing::debug!(peer = %peer_id, ?failed_messages, "peer does not keep up with gossip");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_gossip(
+        &mut self,
+        forwarder: PeerId,
+        message: &MessageId,
+        content: gossipsub::Message,
+        now: Instant,
+    ) {
+        // Never: the library hands up subscribed topics only.
+        let Some(topic) = self.topics.topic(&content.topic) else {
+            return;
+        };
+        telemetry::gossip(topic, "in", content.data.len());
+        let (outcome, acceptance) = match self.admit(topic, forwarder, message, content, now) {
+            Ok(()) => return,
+            Err(refused) => refused,
+        };
+        telemetry::gossip_outcome(topic, outcome);
+        self.conclude(message, &forwarder, acceptance);
+    }
+
+    /// Hands a message to the application, or says why not and whose fault that is.
+    fn admit(
+        &mut self,
+        topic: Topic,
+        forwarder: PeerId,
+        message: &MessageId,
+        content: gossipsub::Message,
+        now: Instant,
+    ) -> Result<(), (&'static str, MessageAcceptance)> {
+        // Never missing: the library checks the author's signature.
+        let Some(source) = content.source else {
+            return Err(("anonymous", MessageAcceptance::Reject));
+        };
+        let bytes = content.data;
+        if bytes.len() > topic.max_bytes() {
+            return Err(("oversized", MessageAcceptance::Reject));
+        }
+        if !self.may_publish(topic, &source) {
+            // Lists may differ between operators, so who merely forwards is not blamed.
+            let fault = if source == forwarder {
+                MessageAcceptance::Reject
+            } else {
+                MessageAcceptance::Ignore
+            };
+            return Err(("not_allowed", fault));
+        }
+        let waiting = Waiting {
+            message: message.clone(),
+            forwarder,
+            topic,
+            bytes: bytes.len(),
+            deadline: now
+                .checked_add(self.limits.validation_timeout)
+                .unwrap_or(now),
+        };
+        let Some(id) = self.waiting.enter(waiting) else {
+            return Err(("no_room", MessageAcceptance::Ignore));
+        };
+        if !self.try_emit(
+            "gossip",
+            NetworkEvent::Gossip {
+                topic,
+                source,
+                forwarder,
+                id,
+                bytes,
+            },
+        ) {
+            self.waiting.leave(id);
+            return Err(("dropped", MessageAcceptance::Ignore));
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, id: GossipId, verdict: Verdict) {
+        let Some(waiting) = self.waiting.leave(id) else {
+            tracing::debug!(%id, ?verdict, "verdict on a gossip message that no longer waits for one");
+            return;
+        };
+        let (outcome, acceptance) = match verdict {
+            Verdict::Accept => ("accept", MessageAcceptance::Accept),
+            Verdict::Reject => ("reject", MessageAcceptance::Reject),
+            Verdict::Ignore => ("ignore", MessageAcceptance::Ignore),
+        };
+        telemetry::gossip_outcome(waiting.topic, outcome);
+        self.conclude(&waiting.message, &waiting.forwarder, acceptance);
+    }
+
+    pub(super) fn expire_gossip(&mut self, now: Instant) {
+        while let Some(waiting) = self.waiting.leave_expired(now) {
+            telemetry::gossip_outcome(waiting.topic, "timeout");
+            self.conclude(
+                &waiting.message,
+                &waiting.forwarder,
+                MessageAcceptance::Ignore,
+            );
+        }
+    }
+
+    fn conclude(&mut self, message: &MessageId, forwarder: &PeerId, acceptance: MessageAcceptance) {
+        let known = self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .report_message_validation_result(message, forwarder, acceptance);
+        if !known {
+            tracing::debug!(%message, "the gossip history no longer holds the message");
+        }
+    }
+}

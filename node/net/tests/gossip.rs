@@ -1,0 +1,206 @@
+//! Discovery and gossip between real nodes on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use alys_net::{NetworkEvent, PublishError, Topic, Verdict};
+use common::raw::Raw;
+use common::{Node, pair};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_nodes_with_one_bootnode_find_each_other_and_gossip_reaches_all() {
+    let boot = Node::start(|_| {}).await;
+    let mut nodes = vec![];
+    for _ in 0..4 {
+        nodes.push(Node::start_knowing(&boot).await);
+    }
+    nodes.push(boot);
+    let all: BTreeSet<_> = nodes.iter().map(Node::id).collect();
+    assert_eq!(all.len(), 5);
+
+    for node in &mut nodes {
+        let mut missing = all.clone();
+        missing.remove(&node.id());
+        while !missing.is_empty() {
+            if let NetworkEvent::PeerConnected { peer, status } = node.next().await {
+                assert!(
+                    missing.remove(&peer),
+                    "announced once, and a member of this network"
+                );
+                assert_eq!(status.spec_digest, common::SPEC);
+            }
+        }
+        assert_eq!(node.handle.peers().await.unwrap().len(), 4);
+    }
+
+    for topic in Topic::ALL {
+        let (publisher, others) = nodes.split_first_mut().unwrap();
+        publisher
+            .handle
+            .publish(topic, topic.name().into())
+            .await
+            .unwrap();
+        for node in others.iter_mut() {
+            let gossip = node.next_gossip().await;
+            assert_eq!((gossip.topic, gossip.source), (topic, publisher.id()));
+            assert_eq!(gossip.bytes, topic.name().as_bytes());
+            node.handle
+                .report(gossip.id, Verdict::Accept)
+                .await
+                .unwrap();
+        }
+        nodes.rotate_left(1);
+    }
+}
+
+/// `raw` is connected to `relay` only, `far` is connected to `relay` only.
+async fn line() -> (Raw, Node, Node) {
+    let (mut relay, far) = pair(|_| {}, |_| {}).await;
+    let raw = Raw::connect_properly(&relay.addresses().await).await;
+    relay.until_connected(raw.id).await;
+    (raw, relay, far)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_accepted_messages_are_forwarded_and_rejected_ones_cost_score() {
+    let (raw, mut relay, mut far) = line().await;
+    let before = relay.score_of(raw.id).await;
+    assert!(before >= 0.0);
+
+    for (content, verdict) in [
+        ("ignored", Verdict::Ignore),
+        ("rejected", Verdict::Reject),
+        ("accepted", Verdict::Accept),
+    ] {
+        raw.publish("auxpow", content.into());
+        let gossip = relay.next_gossip().await;
+        assert_eq!(gossip.bytes, content.as_bytes());
+        assert_eq!((gossip.source, gossip.forwarder), (raw.id, raw.id));
+        relay.handle.report(gossip.id, verdict).await.unwrap();
+        let score = relay.score_of(raw.id).await;
+        match verdict {
+            Verdict::Ignore => assert!(score >= 0.0, "ignoring costs nothing: {score}"),
+            Verdict::Reject => assert!(
+                score <= before - 5.0,
+                "rejecting costs: {before} -> {score}"
+            ),
+            Verdict::Accept => {}
+        }
+    }
+
+    let arrived = far.next_gossip().await;
+    assert_eq!(
+        String::from_utf8(arrived.bytes).unwrap(),
+        "accepted",
+        "the first to arrive is the accepted one"
+    );
+    assert_eq!((arrived.source, arrived.forwarder), (raw.id, relay.id()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_messages_are_dropped_cost_score_and_do_no_harm() {
+    let (raw, mut relay, far) = line().await;
+    let limit = Topic::Approvals.max_bytes();
+    raw.publish("approvals", vec![1; limit]);
+    let fits = relay.next_gossip().await;
+    assert_eq!(fits.bytes.len(), limit);
+    relay.handle.report(fits.id, Verdict::Accept).await.unwrap();
+
+    // One byte over our limit; then over the library's limit for the topic.
+    raw.publish("approvals", vec![2; limit + 1]);
+    raw.publish("approvals", vec![3; 3 * limit]);
+    raw.publish("auxpow", b"marker".to_vec());
+    let next = relay.next_gossip().await;
+    assert_eq!(next.bytes, b"marker", "neither was handed up");
+    let score = relay.score_of(raw.id).await;
+    assert!(score <= -20.0, "two invalid messages: {score}");
+
+    // Larger than any message: the stream ends, the node goes on.
+    raw.publish("proposals", vec![4; 8 * 1024 * 1024]);
+    far.handle
+        .publish(Topic::Proposals, vec![5; Topic::Proposals.max_bytes()])
+        .await
+        .unwrap();
+    let next = relay.next_gossip().await;
+    assert_eq!(next.source, far.id());
+    assert_eq!(next.bytes.len(), Topic::Proposals.max_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_says_why_it_did_not() {
+    let lonely = Node::start(|_| {}).await;
+    let topic = Topic::AuxPow;
+    assert_eq!(
+        lonely.handle.publish(topic, vec![1]).await,
+        Err(PublishError::NoPeers { topic })
+    );
+    let found = topic.max_bytes() + 1;
+    assert_eq!(
+        lonely.handle.publish(topic, vec![0; found]).await,
+        Err(PublishError::TooLarge {
+            topic,
+            limit: found - 1,
+            found
+        })
+    );
+
+    let (one, mut two) = pair(|_| {}, |_| {}).await;
+    // The subscription may arrive after the announcement of the peer; a first message from it proves that it has.
+    while two.handle.publish(topic, vec![1]).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        two.handle.publish(topic, vec![1]).await,
+        Err(PublishError::Duplicate { topic })
+    );
+    one.handle.shutdown().await;
+    two.until_disconnected(one.id()).await;
+    assert!(matches!(
+        one.handle.publish(topic, vec![1]).await,
+        Err(PublishError::Closed(_))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_allowed_publishers_are_heard_on_a_members_topic() {
+    let topic = Topic::Approvals;
+    let member = Node::start(|_| {}).await;
+    let allowed = BTreeSet::from([member.id()]);
+    let bootnodes = member.addresses().await;
+    let mut listener = Node::start(|config| {
+        config.bootnodes = bootnodes;
+        config.allowed_publishers.insert(topic, allowed);
+    })
+    .await;
+    listener.until_connected(member.id()).await;
+    assert_eq!(
+        listener.handle.publish(topic, vec![1]).await,
+        Err(PublishError::NotAllowed { topic })
+    );
+
+    let stranger = Raw::connect_properly(&listener.addresses().await).await;
+    listener.until_connected(stranger.id).await;
+    stranger.publish("approvals", b"of a stranger".to_vec());
+    stranger.publish("auxpow", b"open to all".to_vec());
+    assert_eq!(listener.next_gossip().await.bytes, b"open to all");
+    assert!(listener.score_of(stranger.id).await <= -5.0);
+
+    member
+        .handle
+        .publish(topic, b"of a stranger".to_vec())
+        .await
+        .unwrap();
+    let heard = listener.next_gossip().await;
+    assert_eq!(
+        heard.source,
+        member.id(),
+        "a stranger who says it first does not silence the member"
+    );
+    assert_eq!(heard.bytes, b"of a stranger");
+}
