@@ -45,7 +45,7 @@ pub struct Facts<'a> {
     /// The vault's balance after the parent. Not looked at without a proof-of-work record.
     pub vault_balance: Option<Wei>,
     /// The id at a height of this block's chain. Not called without a proof-of-work record.
-    pub ancestor: &'a dyn Fn(SideHeight) -> Option<BlockId>,
+    pub ancestor: &'a (dyn Fn(SideHeight) -> Option<BlockId> + Sync),
 }
 
 /// A block that keeps every rule here; its execution is not known yet.

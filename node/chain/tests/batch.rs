@@ -229,7 +229,7 @@ fn change_is_selectable_only_when_confirmed_through_the_cursor() {
 
 #[test]
 fn coins_near_their_timelock_go_first_and_alone_where_nothing_is_owed() {
-    let old = [30_000, 40_000];
+    let old = [40_000, 30_000];
     let (mut bitcoin, mut side) = world(&old, &[]);
     assert_eq!(batch(side.peg()), Err(NoBatch::NoBurns));
     // Timelock 200, margin 20: the first is due when the cursor is 180 blocks above it.
@@ -253,12 +253,12 @@ fn coins_near_their_timelock_go_first_and_alone_where_nothing_is_owed() {
     let refresh = batch(side.peg()).unwrap();
     assert_eq!(refresh.burns(), 0);
     let transaction = refresh.decode_transaction().unwrap();
-    assert_eq!(inputs(side.peg(), &transaction), [30_000]);
+    assert_eq!(inputs(side.peg(), &transaction), [40_000]);
     // One output back to the federation, the fee taken from it.
     let vsize = chain().wallet().batch_vsize(1, [federation().as_bytes()]);
     assert_eq!(
         outputs(&transaction),
-        [30_000 - fee(RATE, vsize).unwrap().get()]
+        [40_000 - fee(RATE, vsize).unwrap().get()]
     );
     // With a burn to pay, the old coin is still the first input.
     side.step(
@@ -270,7 +270,7 @@ fn coins_near_their_timelock_go_first_and_alone_where_nothing_is_owed() {
     );
     advance(&mut side, &mut bitcoin, due + 1);
     let both = batch(side.peg()).unwrap().decode_transaction().unwrap();
-    assert_eq!(inputs(side.peg(), &both), [30_000, 40_000]);
+    assert_eq!(inputs(side.peg(), &both), [40_000, 30_000]);
 }
 
 #[test]

@@ -415,6 +415,10 @@ fn an_unrecorded_spend_halts_the_peg() {
         consume(chain(), &state, &further, &scanned[0].transactions),
         Err(ConsumeError::Halted(halt))
     );
+    assert_eq!(
+        consume(chain(), &state, &further, &[]),
+        Err(ConsumeError::Halted(halt))
+    );
     let rate = SatsPerKvb::new(1000);
     assert_eq!(
         next_batch(chain(), &state, SideHeight::ZERO, Slot::new(1), rate),
