@@ -97,17 +97,22 @@ impl PublicKey {
     /// - [`BlsError::Mismatch`] where the proof is for another key.
     pub fn verify_possession(&self, proof: &BlsSignature) -> Result<(), BlsError> {
         let signature = parse(proof)?;
-        match signature.verify(
+        accept(signature.verify(
             false,
             &self.0.compress(),
             POSSESSION_DST,
             &[],
             &self.0,
             false,
-        ) {
-            BLST_ERROR::BLST_SUCCESS => Ok(()),
-            _failed => Err(BlsError::Mismatch),
-        }
+        ))
+    }
+}
+
+fn accept(outcome: BLST_ERROR) -> Result<(), BlsError> {
+    if outcome == BLST_ERROR::BLST_SUCCESS {
+        Ok(())
+    } else {
+        Err(BlsError::Mismatch)
     }
 }
 
@@ -134,10 +139,7 @@ pub fn verify_aggregate(
     }
     let signature = parse(signature)?;
     let keys: Vec<&min_pk::PublicKey> = keys.iter().map(|key| &key.0).collect();
-    match signature.fast_aggregate_verify(false, message, SIGNATURE_DST, &keys) {
-        BLST_ERROR::BLST_SUCCESS => Ok(()),
-        _failed => Err(BlsError::Mismatch),
-    }
+    accept(signature.fast_aggregate_verify(false, message, SIGNATURE_DST, &keys))
 }
 
 /// Adds signatures over one message into one.

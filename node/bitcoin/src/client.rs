@@ -50,6 +50,13 @@ impl fmt::Debug for BitcoinClient {
     }
 }
 
+/// Tries of one call so far.
+#[derive(Default)]
+struct Retries {
+    failures: u32,
+    last: Option<RpcError>,
+}
+
 impl BitcoinClient {
     /// A client that connects when it is first used.
     ///
@@ -97,13 +104,20 @@ impl BitcoinClient {
     /// - [`RpcError::WrongNode`] where it is another network's node, too old, or one that leaves Bitcoin;
     /// - any other [`RpcError`] where the node does not answer.
     pub async fn verify(&self) -> Result<NodeIdentity, RpcError> {
-        self.repeat(async || {
-            let session = self.verified_session().await?;
-            // Filled by `verified_session`; empty cannot happen.
-            let identity = session.identity.get().cloned();
-            identity.ok_or_else(|| RpcError::malformed("getnetworkinfo", "no identity"))
-        })
-        .await
+        let mut retries = Retries::default();
+        loop {
+            match self.identity().await {
+                Ok(identity) => return Ok(identity),
+                Err(error) => self.wait_or_give_up(&mut retries, error).await?,
+            }
+        }
+    }
+
+    async fn identity(&self) -> Result<NodeIdentity, RpcError> {
+        let session = self.verified_session().await?;
+        // Filled by `verified_session`; empty cannot happen.
+        let identity = session.identity.get().cloned();
+        identity.ok_or_else(|| RpcError::malformed("getnetworkinfo", "no identity"))
     }
 
     /// A call that has the same effect when made twice: repeated while the node is unreachable.
@@ -112,11 +126,14 @@ impl BitcoinClient {
         method: &'static str,
         params: &[Value],
     ) -> Result<T, RpcError> {
-        self.repeat(async || {
-            self.call_once(method, params, self.inner.config.call_timeout)
-                .await
-        })
-        .await
+        let mut retries = Retries::default();
+        loop {
+            let timeout = self.inner.config.call_timeout;
+            match self.call_once(method, params, timeout).await {
+                Ok(value) => return Ok(value),
+                Err(error) => self.wait_or_give_up(&mut retries, error).await?,
+            }
+        }
     }
 
     /// A call that is made at most once, with its own time limit.
@@ -165,28 +182,25 @@ impl BitcoinClient {
         }
     }
 
-    /// Retries while the node is unreachable and the circuit closed; the error is that of the last attempt made.
-    async fn repeat<T>(
+    /// Waits before another try while the node is unreachable and the circuit closed; otherwise gives up with the error of
+    /// the last try that was really made.
+    async fn wait_or_give_up(
         &self,
-        attempt: impl AsyncFn() -> Result<T, RpcError>,
-    ) -> Result<T, RpcError> {
-        let mut failures = 0;
-        let mut last = None;
-        loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error @ RpcError::CircuitOpen { .. }) => return Err(last.unwrap_or(error)),
-                Err(error) => error,
-            };
-            failures += 1;
-            if !error.is_unreachable() || failures >= self.inner.config.attempts {
-                return Err(error);
-            }
-            let wait = self.inner.config.retry.wait(failures, random());
-            tracing::debug!(%error, ?wait, "Bitcoin call will be repeated");
-            last = Some(error);
-            tokio::time::sleep(wait).await;
+        retries: &mut Retries,
+        error: RpcError,
+    ) -> Result<(), RpcError> {
+        if matches!(error, RpcError::CircuitOpen { .. }) {
+            return Err(retries.last.take().unwrap_or(error));
         }
+        retries.failures += 1;
+        if !error.is_unreachable() || retries.failures >= self.inner.config.attempts {
+            return Err(error);
+        }
+        let wait = self.inner.config.retry.wait(retries.failures, random());
+        tracing::debug!(%error, ?wait, "Bitcoin call will be repeated");
+        retries.last = Some(error);
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     async fn call_verified<T: DeserializeOwned>(

@@ -179,12 +179,13 @@ impl Templates {
             })
     }
 
-    /// Forgets what starts elsewhere than the range that can be mined now.
-    pub fn retain_from(&mut self, start: BlockId) {
+    /// Forgets what starts elsewhere than at these blocks: the first that the final chain, and the first that the
+    /// head's chain, has left to finalise.
+    pub fn retain_from(&mut self, starts: &[BlockId]) {
         self.templates
-            .retain(|_, template| template.range.start == start);
+            .retain(|_, template| starts.contains(&template.range.start));
         self.shares
-            .retain(|_, share| share.template.range.start == start);
+            .retain(|_, share| starts.contains(&share.template.range.start));
     }
 
     /// Open templates and shares, for metrics.
@@ -247,7 +248,7 @@ mod tests {
             "a range must be final on the block's own chain"
         );
         assert_eq!(best(4), None);
-        templates.retain_from(BlockId::new([2; 32]));
+        templates.retain_from(&[BlockId::new([2; 32])]);
         assert_eq!(templates.counts(), (0, 0));
     }
 

@@ -55,14 +55,20 @@ tables! {
     FinalChain = "final-chain": SideHeight => BlockId;
     /// Inner nodes of the final chain's history, leaves included.
     HistoryNodes = "history-nodes": HistoryPlace => Digest;
-    /// Each final burn with its proof, kept because execution clients prune.
-    Burns = "burns": BurnSequence => BurnEvidence;
+    /// The burns of a block with their proofs, kept because execution clients prune.
+    Burns = "burns": BlockId => Vec<BurnEvidence>;
+    /// The Bitcoin transaction that settled a burn, as its txid's bytes.
+    Payments = "payments": BurnSequence => [u8; 32];
     /// Verified peg-out shares: one signature per input.
     Shares = "shares": ShareKey => Vec<SchnorrSignature>;
     /// Which block recorded a batch.
     Batches = "batches": BatchId => BlockId;
     /// Where the node stands.
     Positions = "positions": Position => BlockId;
+    /// The newest final block with all that its descendants' rules need, in the encoding of the consensus crate.
+    Root = "root": Only => Vec<u8>;
+    /// Blocks above the final one, to be put in again at the next start.
+    Recent = "recent": RecentKey => ();
     /// The chain that the database belongs to.
     Spec = "spec": Only => SpecDigest;
     /// The schema's version.
@@ -82,6 +88,17 @@ pub enum Position {
     Final,
     /// The newest block finalised by proof of work.
     PowFinal,
+    /// The final block that carries the newest proof-of-work record.
+    PowCarrier,
+}
+
+/// A block that is not final, in order of height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecentKey {
+    /// Its height.
+    pub height: SideHeight,
+    /// Its id.
+    pub id: BlockId,
 }
 
 /// A node of the history's mountain range: the first leaf below it and its height.
@@ -132,6 +149,23 @@ impl Key for HistoryPlace {
     }
 }
 
+impl Key for RecentKey {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.height.get().to_be_bytes()[..], self.id.as_bytes()].concat()
+    }
+}
+
+impl RecentKey {
+    /// Reads a key of [`Recent`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (height, id) = bytes.split_first_chunk()?;
+        Some(Self {
+            height: SideHeight::new(u64::from_be_bytes(*height)),
+            id: BlockId::new(id.try_into().ok()?),
+        })
+    }
+}
+
 impl Key for ShareKey {
     fn to_bytes(&self) -> Vec<u8> {
         [&self.batch.as_bytes()[..], &self.member.get().to_be_bytes()].concat()
@@ -144,6 +178,7 @@ impl Key for Position {
             Self::Head => vec![0],
             Self::Final => vec![1],
             Self::PowFinal => vec![2],
+            Self::PowCarrier => vec![3],
         }
     }
 }

@@ -1,0 +1,134 @@
+//! The Bitcoin node as the driver uses it: scans from a ledger's cursor, fee rates and broadcasts.
+
+use crate::config::BitcoinConfig;
+use alys_bitcoin::{BitcoinClient, BlockCache, Credentials, FeePolicy, NodeConfig};
+use alys_chain::{
+    Advance, BitcoinFacts, MAX_BITCOIN_BLOCKS, PegState, ScannedBlock, Scanner, plan_advance,
+};
+use alys_protocol::peg::Cursor;
+use alys_protocol::spec::Chain;
+use alys_protocol::units::{BtcHeight, SatsPerKvb};
+use anyhow::{Context as _, bail};
+use bitcoin::Transaction;
+
+/// Serialised Bitcoin blocks kept in memory.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// A verified Bitcoin node.
+pub(crate) struct BitcoinSide {
+    client: BitcoinClient,
+    blocks: BlockCache,
+    fees: FeePolicy,
+}
+
+impl BitcoinSide {
+    /// Connects, and checks that the node is of the spec's network.
+    pub(crate) async fn start(chain: &Chain, config: &BitcoinConfig) -> anyhow::Result<Self> {
+        let credentials = match (&config.cookie, &config.user, &config.password_file) {
+            (Some(cookie), None, None) => Credentials::CookieFile(cookie.clone()),
+            (None, Some(user), Some(path)) => Credentials::PasswordFile {
+                user: user.clone(),
+                path: path.clone(),
+            },
+            _other => bail!("[bitcoin]: expected either `cookie`, or `user` and `password_file`"),
+        };
+        let network = chain.spec().bitcoin.network;
+        let client = BitcoinClient::new(NodeConfig::new(&config.url, credentials, network))?;
+        client
+            .verify()
+            .await
+            .with_context(|| format!("Bitcoin node at {}", config.url))?;
+        let ceiling = chain.spec().pegout.max_fee_rate_sats_per_kvb;
+        let fees = FeePolicy::new(
+            alys_chain::MIN_FEE_RATE,
+            config.fallback_fee_rate_sats_per_kvb.min(ceiling),
+            ceiling,
+            6,
+        )?;
+        Ok(Self {
+            blocks: BlockCache::new(client.clone(), CACHE_BYTES),
+            client,
+            fees,
+        })
+    }
+
+    /// Scans from the ledger's cursor up to `last`, or as far as one side block may go.
+    async fn scan(
+        &self,
+        chain: &Chain,
+        state: &PegState,
+        last: BtcHeight,
+    ) -> anyhow::Result<Vec<ScannedBlock>> {
+        let mut scanner = Scanner::new(chain, state);
+        let mut scanned = Vec::new();
+        let furthest = state
+            .cursor()
+            .height
+            .saturating_add(MAX_BITCOIN_BLOCKS)
+            .min(last);
+        while scanner.next_height() <= furthest {
+            let height = scanner.next_height();
+            let Some(block) = self.blocks.confirmed_block(height, 1).await? else {
+                break;
+            };
+            scanned.push(scanner.block(&block.block, height)?);
+            if state.cursor().height == furthest {
+                break;
+            }
+        }
+        Ok(scanned)
+    }
+
+    /// How far a block on `state` may advance now.
+    pub(crate) async fn plan(&self, chain: &Chain, state: &PegState) -> anyhow::Result<Advance> {
+        let tip = self.client.tip().await?.height;
+        let depth = chain.spec().deposits.confirmations;
+        let deepest = tip.saturating_add(1).saturating_sub(depth);
+        let scanned = self.scan(chain, state, deepest).await?;
+        Ok(plan_advance(chain, state, tip, &scanned)?)
+    }
+
+    /// What this node says about the range from `state`'s cursor to `cursor`; none where it does not have it yet.
+    pub(crate) async fn facts(
+        &self,
+        chain: &Chain,
+        state: &PegState,
+        cursor: &Cursor,
+    ) -> anyhow::Result<Option<BitcoinFacts>> {
+        let tip = self.client.tip().await?.height;
+        if cursor.height > tip {
+            return Ok(None);
+        }
+        let scanned = self.scan(chain, state, cursor.height).await?;
+        Ok(BitcoinFacts::from_scan(tip, &scanned, cursor))
+    }
+
+    /// The fee rate for a batch recorded now.
+    pub(crate) async fn fee_rate(&self) -> anyhow::Result<SatsPerKvb> {
+        Ok(self.client.fee_estimate(&self.fees).await?.rate)
+    }
+
+    /// Hands a signed batch to the network; harmless to repeat.
+    pub(crate) async fn broadcast(&self, transaction: &Transaction) -> anyhow::Result<()> {
+        self.client.broadcast(transaction).await?;
+        Ok(())
+    }
+
+    /// The unspent outputs of the federation's script, from Bitcoin's own set.
+    pub(crate) async fn unspent(&self, chain: &Chain) -> anyhow::Result<Vec<alys_chain::Unspent>> {
+        let script = chain.wallet().script_pubkey().to_hex_string();
+        let scan = self
+            .client
+            .scan_unspent(&[format!("raw({script})")])
+            .await?;
+        Ok(scan
+            .outputs
+            .into_iter()
+            .map(|output| alys_chain::Unspent {
+                outpoint: output.outpoint,
+                value: alys_protocol::units::Sats::new(output.output.value.to_sat()),
+                height: output.height,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,127 @@
+//! What becomes durable when blocks are final.
+
+use super::Driver;
+use crate::chain_index::append_leaf;
+use alys_consensus::BlockRef;
+use alys_protocol::bytes::BlockId;
+use alys_protocol::signer::FinalityEvidence;
+use alys_store::schema::{FinalChain, Ledgers, Only, Position, Positions, Recent, RecentKey, Root};
+use anyhow::Context as _;
+
+/// Ledgers of final blocks that are kept, for people and for rebuilding.
+const KEPT_LEDGERS: u64 = 64;
+/// Stale blocks that are forgotten in one go.
+const MAX_STALE: usize = 4096;
+
+impl Driver {
+    pub(super) fn finalised(&mut self, blocks: &[BlockRef]) -> anyhow::Result<()> {
+        let Some(last) = blocks.last() else {
+            return Ok(());
+        };
+        let store = self.tools.store.clone();
+        let chain = self.tools.chain.clone();
+        let mut batch = store.batch();
+        let mut pending = Vec::new();
+        if store.get::<FinalChain>(&chain.genesis().height)?.is_none() {
+            let genesis = chain.genesis();
+            append_leaf(
+                chain.id(),
+                &store,
+                &mut batch,
+                &mut pending,
+                genesis.height,
+                chain.genesis_id(),
+            )?;
+        }
+        for block in blocks {
+            append_leaf(
+                chain.id(),
+                &store,
+                &mut batch,
+                &mut pending,
+                block.height,
+                block.id,
+            )?;
+            let carries = self
+                .proposals
+                .get(&block.id)
+                .is_some_and(|proposal| proposal.block.body.pow.is_some());
+            if carries {
+                batch.put::<Positions>(&Position::PowCarrier, &block.id)?;
+            }
+        }
+        let anchor = self
+            .consensus
+            .tree()
+            .anchor(last.id)
+            .context("a final block without anchor")?;
+        batch.put::<Root>(&Only, &postcard::to_stdvec(&anchor)?)?;
+        batch.put::<Positions>(&Position::Final, &last.id)?;
+        batch.put::<Positions>(&Position::PowFinal, &anchor.header.pow.id)?;
+        for (key, ()) in store.scan::<Recent>(&[], MAX_STALE)? {
+            match RecentKey::from_bytes(&key) {
+                Some(key) if key.height <= last.height => batch.delete::<Recent>(&key)?,
+                _above => break,
+            }
+        }
+        let outdated = last.height.saturating_sub(KEPT_LEDGERS);
+        let first_before = outdated.saturating_sub(blocks.len() as u64);
+        for height in first_before.get()..outdated.get() {
+            let height = alys_protocol::units::SideHeight::new(height);
+            if let Some(id) = store.get::<FinalChain>(&height)? {
+                batch.delete::<Ledgers>(&id)?;
+            }
+        }
+        batch.commit()?;
+        metrics::gauge!("alys_final_height").set(last.height.get() as f64);
+        metrics::gauge!("alys_pow_final_height").set(anchor.header.pow.height.get() as f64);
+        self.forget_below(last.id);
+        self.note_finality(*last);
+        self.watch_peg(last.id)?;
+        self.set_heads();
+        Ok(())
+    }
+
+    /// Drops what is no longer in the tree.
+    fn forget_below(&mut self, root: BlockId) {
+        let tree = self.consensus.tree();
+        self.ledgers
+            .retain(|id, _| *id == root || tree.contains(*id));
+        self.proposals.retain(|id, proposal| {
+            tree.contains(*id) || proposal.block.header.height > tree.root().height
+        });
+    }
+
+    /// Keeps the three headers and the certificate that show a final block to signers.
+    fn note_finality(&mut self, block: BlockRef) {
+        let tree = self.consensus.tree();
+        let Some(header) = tree.header(block.id) else {
+            return;
+        };
+        let parent = tree.header(header.parent).cloned().or_else(|| {
+            crate::chain_index::header(&self.tools.chain, &self.tools.store, header.parent).ok()
+        });
+        let Some(parent) = parent else {
+            return;
+        };
+        let third = tree.children(block.id).iter().find_map(|child| {
+            let child_header = tree.header(*child)?;
+            let certificate = tree.certificate(*child)?;
+            (child_header.slot.get() == header.slot.get().saturating_add(1))
+                .then(|| (child_header.clone(), certificate.certificate().clone()))
+        });
+        if let Some((third, certificate)) = third {
+            self.finality = Some(FinalityEvidence {
+                headers: [parent, header.clone(), third],
+                certificate,
+            });
+        }
+    }
+
+    /// Takes up the batches that the final ledger still waits for, and reports a halted peg.
+    fn watch_peg(&mut self, id: BlockId) -> anyhow::Result<()> {
+        let halt = self.ledgers.get(&id).and_then(|peg| peg.halt().copied());
+        self.problem("peg", halt.map(|halt| format!("PEG HALTED: {halt}")));
+        self.refresh_pegouts(id)
+    }
+}

@@ -1,1 +1,0 @@
-//! The untrusted node: consensus, peg coordination and execution

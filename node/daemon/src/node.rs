@@ -1,0 +1,232 @@
+//! A node's life: start what it needs, run the driver, stop everything in order.
+
+use crate::bitcoin_side::BitcoinSide;
+use crate::config::NodeConfig;
+use crate::driver::{Driver, Sources};
+use crate::execution::Execution;
+use crate::jobs::Tools;
+use crate::rpc::{Api, SOFTWARE, health};
+use crate::view::View;
+use alys_chain::{PegState, reconcile};
+use alys_consensus::VotingState;
+use alys_net::{Multiaddr, Network, NetworkConfig, Software};
+use alys_protocol::spec::Chain;
+use alys_protocol::units::{SideHeight, Slot};
+use alys_rpc::{RpcConfig, RpcServer};
+use alys_signer_client::{Expected, SignerClient};
+use alys_store::Store;
+use alys_store::schema::{Ledgers, Position, Positions};
+use anyhow::{Context as _, bail};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// File in the data folder that names the addresses in use, for tools and tests: ports may have been free ones.
+const ENDPOINTS_FILE: &str = "endpoints.json";
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// - where a part cannot start, or the store fails later.
+pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
+    let chain = config.chain()?;
+    tracing::info!(
+        chain = chain.spec().name,
+        spec = %chain.digest(),
+        member = ?config.member,
+        "{SOFTWARE} starts"
+    );
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("data folder {}", config.data_dir.display()))?;
+    let metrics = PrometheusBuilder::new().install_recorder().ok();
+    let store = Store::open(&config.data_dir.join("store"), chain.digest())?;
+    let (signer, voting) = connect_signer(&chain, &config).await?;
+    let bitcoin = Arc::new(BitcoinSide::start(&chain, &config.bitcoin).await?);
+    check_wallet(&chain, &store, &bitcoin).await?;
+    let execution = Arc::new(Execution::start(&chain, &config.execution, &config.data_dir).await?);
+    let (network, events) = Network::start(network_config(&chain, &config)?).await?;
+
+    let (stop, shutdown) = watch::channel(false);
+    let (done_sender, done) = mpsc::unbounded_channel();
+    let (command_sender, commands) = mpsc::channel(256);
+    let (view_sender, view) = watch::channel(first_view(&chain));
+    let tools = Tools {
+        chain: chain.clone(),
+        store: store.clone(),
+        execution: execution.clone(),
+        bitcoin,
+        signer,
+    };
+    let member = config.member;
+    let driver = Driver::restore(
+        tools,
+        config.clone(),
+        network.clone(),
+        voting,
+        done_sender,
+        view_sender,
+    )?;
+    let api = Api {
+        chain,
+        store,
+        view: view.clone(),
+        commands: command_sender,
+        network: network.clone(),
+        evm_rpc: execution.rpc_url().to_owned(),
+        member,
+        fee_recipient: config.mining.fee_recipient,
+    };
+    let rpc_config = RpcConfig {
+        listen: config.rpc.listen,
+    };
+    let source = Arc::new(move || health(&view.borrow()));
+    let server = RpcServer::start(rpc_config, api, source, metrics).await?;
+    write_endpoints(&config.data_dir, &server, &execution, &network).await?;
+    tracing::info!(rpc = %server.address(), evm = execution.rpc_url(), "ready");
+
+    let sources = Sources {
+        network: events,
+        commands,
+        done,
+        shutdown,
+    };
+    let running = tokio::spawn(driver.run(sources));
+    let outcome = wait(running, stop).await;
+    tracing::info!("stopping");
+    server.stop().await;
+    network.shutdown().await;
+    execution.stop().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Until the driver ends, or a signal asks it to.
+async fn wait(
+    mut running: tokio::task::JoinHandle<anyhow::Result<()>>,
+    stop: watch::Sender<bool>,
+) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        ended = &mut running => return ended.context("the driver failed")?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // Fails only where the driver has ended already.
+    let _ = stop.send(true);
+    running.await.context("the driver failed")?
+}
+
+async fn connect_signer(
+    chain: &Arc<Chain>,
+    config: &NodeConfig,
+) -> anyhow::Result<(Option<Arc<SignerClient>>, VotingState)> {
+    match (&config.signer, config.member) {
+        (None, None) => Ok((None, VotingState::default())),
+        (Some(_), None) => bail!("[signer] is configured, but `member` is not"),
+        (None, Some(member)) => bail!("member {member} needs a [signer]"),
+        (Some(signer), Some(member)) => {
+            let expected = Expected {
+                chain_id: chain.id(),
+                spec: chain.digest(),
+                member: Some(member),
+            };
+            let address = signer.address.clone();
+            let context = || format!("signer at {address}");
+            let client = SignerClient::connect(signer.clone(), expected)
+                .await
+                .with_context(context)?;
+            let status = client.status().await.with_context(context)?;
+            let voting = VotingState {
+                last_slot: status.last_slot,
+                lock: status.lock,
+            };
+            Ok((Some(Arc::new(client)), voting))
+        }
+    }
+}
+
+/// "The UTXO set is derived from the chain, checked against the Bitcoin node at start."
+async fn check_wallet(chain: &Chain, store: &Store, bitcoin: &BitcoinSide) -> anyhow::Result<()> {
+    let Some(id) = store.get::<Positions>(&Position::Final)? else {
+        return Ok(());
+    };
+    let Some(bytes) = store.get::<Ledgers>(&id)? else {
+        return Ok(());
+    };
+    let ledger = PegState::decode(&bytes)?;
+    let found = reconcile(&ledger, bitcoin.unspent(chain).await?);
+    for discrepancy in &found {
+        tracing::error!("ledger and Bitcoin differ: {discrepancy}");
+    }
+    tracing::info!(
+        utxos = ledger.utxos().len(),
+        discrepancies = found.len(),
+        "the ledger was checked against the Bitcoin node"
+    );
+    Ok(())
+}
+
+fn network_config(chain: &Chain, config: &NodeConfig) -> anyhow::Result<NetworkConfig> {
+    let mut network = NetworkConfig::new(
+        config.data_dir.join("network.key"),
+        chain.digest().to_bytes(),
+        chain.genesis_id().to_bytes(),
+        Software::try_from(SOFTWARE)?,
+    );
+    let parse = |addresses: &[String]| {
+        addresses
+            .iter()
+            .map(|address| {
+                address
+                    .parse::<Multiaddr>()
+                    .with_context(|| format!("[network]: {address:?} is no multiaddress"))
+            })
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    let listen = parse(&config.network.listen)?;
+    if !listen.is_empty() {
+        network.listen = listen;
+    }
+    network.bootnodes = parse(&config.network.bootnodes)?;
+    network.members = parse(&config.network.members)?;
+    Ok(network)
+}
+
+fn first_view(chain: &Chain) -> View {
+    let genesis = (chain.genesis_id(), chain.genesis().clone());
+    View {
+        pow_final: (chain.genesis_id(), SideHeight::ZERO),
+        head: genesis.clone(),
+        final_block: genesis,
+        slot: Slot::ZERO,
+        peg: PegState::genesis(chain),
+        pegouts: BTreeMap::new(),
+        queued: None,
+        peers: 0,
+        problems: vec!["starting".to_owned()],
+    }
+}
+
+async fn write_endpoints(
+    data_dir: &Path,
+    server: &RpcServer,
+    execution: &Execution,
+    network: &alys_net::NetworkHandle,
+) -> anyhow::Result<()> {
+    let addresses = network.listen_addresses().await?;
+    let endpoints = serde_json::json!({
+        "rpc": format!("http://{}", server.address()),
+        "evm": execution.rpc_url(),
+        "p2p": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "pid": std::process::id(),
+    });
+    let path = data_dir.join(ENDPOINTS_FILE);
+    let fresh = data_dir.join("endpoints.json.new");
+    tokio::fs::write(&fresh, serde_json::to_vec_pretty(&endpoints)?).await?;
+    tokio::fs::rename(&fresh, &path).await?;
+    Ok(())
+}
