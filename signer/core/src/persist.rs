@@ -4,7 +4,27 @@
 //! Durable<S> --Signer--> Pending<I> --write succeeded--> Persisted<I> --> signature
 //! ```
 //!
-//! None of these types is `Clone`, and no other way leads to a [`Persisted`] value.
+//! None of these types is `Clone`, and no other way leads to a [`Persisted`] value (regression N10):
+//!
+//! ```compile_fail,E0599
+//! fn twice<I>(intent: alys_signer_core::Persisted<I>) {
+//!     let _again = intent.clone();
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use alys_signer_core::{Pending, signer::BlsIntent, state::VoteState};
+//! fn unjudged(next: VoteState, intent: BlsIntent) -> Pending<VoteState, BlsIntent> {
+//!     Pending { next, intent }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use alys_signer_core::{Pending, signer::BlsIntent, state::VoteState};
+//! fn unpersisted(pending: Pending<VoteState, BlsIntent>, key: &alys_protocol::bls::SecretKey) {
+//!     pending.sign(key);
+//! }
+//! ```
 
 /// A state that is on disk, as far as its holder knows.
 #[derive(Debug, PartialEq, Eq)]

@@ -141,10 +141,6 @@ fn batch_recorded() {
     let honest = request(&mut session.honest, &three());
     assert_eq!(session.judge(&honest), Ok(()));
     const RULE: Rule = Rule::BatchRecorded;
-    // A11: gossiped work that no block records.
-    let mut gossiped = honest.clone();
-    gossiped.record.fee_rate = SatsPerKvb::new(4_999);
-    assert_eq!(session.judge(&gossiped), Err(RULE));
     let mut branch = honest.clone();
     branch.body_branch.siblings.swap(0, 1);
     assert_eq!(session.judge(&branch), Err(RULE));
@@ -156,6 +152,34 @@ fn batch_recorded() {
     assert_eq!(session.judge(&elsewhere), Err(Rule::Epoch));
     elsewhere.recording.chain_id = alys_protocol::units::ChainId::new(9);
     assert_eq!(session.judge(&elsewhere), Err(Rule::Chain));
+}
+
+#[test]
+fn a11_gossiped_work_that_no_final_block_records_is_not_signed() {
+    let mut session = Session::new();
+    let honest = request(&mut session.honest, &three());
+    let mut other_rate = honest.clone();
+    other_rate.record.fee_rate = SatsPerKvb::new(4_999);
+    assert_eq!(session.judge(&other_rate), Err(Rule::BatchRecorded));
+    // A transaction that pays somebody else, under the same numbers.
+    let mut thief = honest.clone();
+    let mut transaction = honest.record.decode_transaction().unwrap();
+    transaction.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51]);
+    let bytes = bitcoin::consensus::serialize(&transaction);
+    thief.record.transaction = BoundedVec::new(bytes).unwrap();
+    assert_eq!(session.judge(&thief), Err(Rule::BatchRecorded));
+    // Recorded as it is, but the burns in the evidence are others: the outputs are derived anew from them.
+    let mut burns = honest.burns.clone().into_inner();
+    burns[0].burn.amount = Sats::new(1_999_999);
+    let mut other_burns = honest.clone();
+    other_burns.burns = BoundedVec::new(burns).unwrap();
+    assert_eq!(session.judge(&other_burns), Err(Rule::OutputsExact));
+    // Recorded in a block that a quorum certified but that is not final.
+    let mut not_final = honest;
+    let tip = session.honest.tip().header.id();
+    not_final.finality.headers.swap(1, 2);
+    not_final.finality.certificate = session.honest.certificate(tip);
+    assert_eq!(session.judge(&not_final), Err(Rule::Finality));
 }
 
 #[test]
@@ -440,7 +464,11 @@ fn inputs() {
     let mut poor = short;
     poor.values = BoundedVec::new(vec![Sats::new(1), Sats::new(1)]).unwrap();
     assert_eq!(session.judge(&poor), Err(RULE));
-    // N8: a coin that another batch spends, for later burns.
+}
+
+#[test]
+fn n8_a_coin_of_another_batch_is_refused() {
+    const RULE: Rule = Rule::Inputs;
     let mut session = Session::new();
     let first = request(&mut session.honest, &Plan::simple(0, 1));
     let second = request(&mut session.honest, &Plan::simple(1, 1));
@@ -476,7 +504,7 @@ fn replacement() {
     assert!(session.sign(&higher).is_ok(), "a repeat");
     assert_eq!(session.state.get().families.len(), 1);
     assert_eq!(session.state.get().next_burn, BurnSequence::new(1));
-    // N8: other coins would let both transactions confirm.
+    // Other coins would let both transactions confirm (N8's double sweep).
     let other_coin = Plan {
         inputs: vec![(outpoint(9), 5_000_000)],
         ..replacing(&original, 10_000, &chain)
@@ -552,7 +580,7 @@ fn a_batch_without_burns_is_signed_and_moves_nothing_forward() {
 }
 
 #[test]
-fn a_policy_must_fit_the_chain() {
+fn n8_limits_are_the_signers_own_and_must_fit_the_chain() {
     let chain = Honest::of_four().chain;
     let rejected = |change: &dyn Fn(&mut Policy)| {
         let mut policy = Policy::of_chain(&chain);
@@ -583,7 +611,7 @@ fn a_policy_must_fit_the_chain() {
 }
 
 #[test]
-fn unknown_keys_are_no_member() {
+fn a8_keys_of_a_stranger_make_no_signer() {
     let chain = Honest::of_four().chain;
     let policy = Policy::of_chain(&chain);
     let bls = bls_key(0).public_key().to_bytes();

@@ -180,3 +180,57 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("signer.toml");
+        let bytes = text.as_bytes();
+        crate::files::write_durably(&path, bytes, crate::files::Existing::Refuse).unwrap();
+        Config::load(&path, overrides)
+    }
+
+    const RELEASE_0_1: &str = include_str!("../tests/configs/0.1.toml");
+
+    #[test]
+    fn the_configuration_of_each_release_is_read() {
+        let config = load(RELEASE_0_1, &Overrides::default()).unwrap();
+        assert_eq!(config.listen.port(), 7700);
+        assert!(
+            config.keys.is_absolute(),
+            "relative to the file's directory"
+        );
+        assert_eq!(config.limits.connections, 16);
+        assert_eq!(
+            config.limits.idle_timeout_ms,
+            Limits::default().idle_timeout_ms
+        );
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let overrides = Overrides {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            ..Overrides::default()
+        };
+        let config = load(RELEASE_0_1, &overrides).unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.log, "info");
+    }
+
+    #[test]
+    fn unknown_keys_and_zero_limits_are_refused() {
+        for (from, to, word) in [
+            ("listen =", "listn =", "listn"),
+            ("connections =", "conections =", "conections"),
+            ("max_fee_sats =", "max_fee_btc =", "max_fee_btc"),
+            ("connections = 16", "connections = 0", "connections"),
+        ] {
+            let error = load(&RELEASE_0_1.replace(from, to), &Overrides::default()).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A signer process with real certificates, real keys and a real disk, and clients of every kind.
+#![allow(dead_code, reason = "each test crate uses a part")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs
+)]
+
+#[path = "../../../core/tests/fixtures/mod.rs"]
+pub mod fixtures;
+
+use alys_protocol::signer::{Reply, Request, RequestEnvelope, decode_frame, encode_frame};
+use alys_protocol::spec::Chain;
+use alys_signer::keys::MemberCard;
+use alys_signer_client::role::DEFAULT_SERVER_NAME;
+use alys_signer_client::{ClientConfig, Expected, Role, SignerClient, frame, pem};
+use alys_signer_core::Policy;
+use fixtures::{Card, Honest};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls::pki_types::ServerName;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub const PASSPHRASE: &str = "tide-lantern-orchard-58";
+
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub pem: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// Certificate and key in PEM.
+    pub fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// What provisioning issues to a client.
+pub fn client_certificate(params: &mut CertificateParams, role_uri: &str) {
+    params.subject_alt_names = vec![SanType::URI(role_uri.try_into().unwrap())];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+}
+
+/// What provisioning issues to a signer.
+pub fn server_certificate(params: &mut CertificateParams) {
+    params.subject_alt_names = vec![SanType::DnsName(DEFAULT_SERVER_NAME.try_into().unwrap())];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+}
+
+pub fn expired(params: &mut CertificateParams) {
+    client_certificate(params, &Role::Node.uri());
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2021, 1, 1);
+}
+
+/// A provisioned signer; member 0 of the fixtures' federation.
+pub struct Rig {
+    pub directory: TempDir,
+    pub clients: Authority,
+    pub servers: Authority,
+    pub card: MemberCard,
+    pub honest: Honest,
+}
+
+/// A signer process. Killed when dropped.
+pub struct Running {
+    child: Child,
+    pub address: String,
+    pub log: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Running {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM; true where it ended well.
+    pub fn stop(mut self) -> bool {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().success()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+pub fn write(path: &Path, text: &str) {
+    File::create(path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with_limits("")
+    }
+
+    /// `limits` is the body of the configuration's `[limits]`.
+    pub fn with_limits(limits: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clients = Authority::new("clients");
+        let servers = Authority::new("signers");
+        let chain = Honest::of_four().chain;
+        let policy = toml::to_string(&Policy::of_chain(&chain)).unwrap();
+        let path = |name: &str| directory.path().join(name);
+        write(
+            &path("signer.toml"),
+            &format!(
+                "chain_spec = 'chain.toml'\nkeys = 'keys.json'\nstate = 'state.redb'\n\
+                 listen = '127.0.0.1:0'\nlisten_file = 'address'\nlog = 'trace'\n\
+                 [tls]\ncertificate = 'signer.pem'\nkey = 'signer.key'\nclient_ca = 'clients.pem'\n\
+                 [limits]\n{limits}\n[policy]\n{policy}"
+            ),
+        );
+        let (certificate, key) = servers.issue(server_certificate);
+        write(&path("signer.pem"), &certificate);
+        write(&path("signer.key"), &key);
+        write(&path("clients.pem"), &clients.pem);
+        write(&path("signers.pem"), &servers.pem);
+        let output = command(&path("signer.toml"), &["init"]);
+        assert!(output.status.success(), "{output:?}");
+        let card: MemberCard = serde_json::from_slice(&output.stdout).unwrap();
+        let spec = fixtures::spec(Some(&Card {
+            bls: card.bls,
+            bls_possession: card.bls_possession,
+            schnorr: card.schnorr,
+        }));
+        write(&path("chain.toml"), &toml::to_string(&spec).unwrap());
+        let rig = Self {
+            honest: Honest::new(Chain::new(spec).unwrap()),
+            directory,
+            clients,
+            servers,
+            card,
+        };
+        for role in Role::ALL {
+            rig.issue(role.name(), |params| {
+                client_certificate(params, &role.uri());
+            });
+        }
+        rig
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Issues a client certificate by the right CA under a file name.
+    pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
+        self.issue_by(&self.clients, name, change);
+    }
+
+    pub fn issue_by(
+        &self,
+        authority: &Authority,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let (certificate, key) = authority.issue(change);
+        write(&self.path(&format!("{name}.pem")), &certificate);
+        write(&self.path(&format!("{name}.key")), &key);
+    }
+
+    pub fn start(&self) -> Running {
+        self.try_start().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts a process and waits until it listens or ends; what it said where it ended.
+    pub fn try_start(&self) -> Result<Running, String> {
+        let log = tempfile::Builder::new()
+            .prefix("log")
+            .tempfile_in(self.directory.path())
+            .unwrap()
+            .into_temp_path()
+            .keep()
+            .unwrap();
+        let mut child = spawn(&self.path("signer.toml"), &["run"], &log);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        if line.is_empty() {
+            child.wait().unwrap();
+            return Err(std::fs::read_to_string(&log).unwrap());
+        }
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = ready["listening"].as_str().unwrap().to_owned();
+        let in_file = std::fs::read_to_string(self.path("address")).unwrap();
+        assert_eq!(in_file, format!("{address}\n"));
+        Ok(Running {
+            child,
+            address,
+            log,
+        })
+    }
+
+    pub fn client_config(&self, running: &Running, name: &str) -> ClientConfig {
+        ClientConfig::new(
+            running.address.clone(),
+            self.path("signers.pem"),
+            self.path(&format!("{name}.pem")),
+            self.path(&format!("{name}.key")),
+        )
+    }
+
+    pub fn expected(&self) -> Expected {
+        Expected {
+            chain_id: self.honest.chain.id(),
+            spec: self.honest.chain.digest(),
+            member: Some(alys_protocol::units::MemberId::new(0)),
+        }
+    }
+
+    pub async fn client(&self, running: &Running, name: &str) -> SignerClient {
+        SignerClient::connect(self.client_config(running, name), self.expected())
+            .await
+            .unwrap()
+    }
+
+    /// A bare TLS connection with a client certificate.
+    pub async fn raw(
+        &self,
+        running: &Running,
+        name: Option<&str>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(pem::roots(&self.path("signers.pem")).unwrap());
+        let config = match name {
+            Some(name) => builder
+                .with_client_auth_cert(
+                    pem::certificates(&self.path(&format!("{name}.pem"))).unwrap(),
+                    pem::private_key(&self.path(&format!("{name}.key"))).unwrap(),
+                )
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let tcp = TcpStream::connect(&running.address).await?;
+        TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from(DEFAULT_SERVER_NAME).unwrap(), tcp)
+            .await
+    }
+}
+
+/// Reads one reply; `None` where the connection ends instead.
+pub async fn read_reply(stream: &mut TlsStream<TcpStream>) -> Option<Reply> {
+    let length = frame::read_length(stream).await.ok()??;
+    let body = frame::read_body(stream, length).await.ok()?;
+    Some(decode_frame(&body).unwrap())
+}
+
+pub fn envelope(version: u16, request: Request) -> Vec<u8> {
+    encode_frame(&RequestEnvelope { version, request }).unwrap()
+}
+
+fn spawn(config: &Path, arguments: &[&str], log: &Path) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alys-signer"))
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .args(["--passphrase-fd", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(File::create(log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended before it asks.
+    let _ = writeln!(stdin, "{PASSPHRASE}");
+    child
+}
+
+/// Runs a command that ends by itself.
+pub fn command(config: &Path, arguments: &[&str]) -> Output {
+    let log = config.with_extension("stderr");
+    let child = spawn(config, arguments, &log);
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = std::fs::read(log).unwrap();
+    output
+}
