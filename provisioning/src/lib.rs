@@ -1,1 +1,26 @@
-//! Provisioning: keys, certificates, chain spec and configuration
+//! Provisioning: what a federation needs before its first block (design 1).
+//!
+//! | module | makes |
+//! |---|---|
+//! | [`ca`] | certificate authorities, and the certificates by which signers and their clients know each other |
+//! | [`parameters`], [`assemble`] | the chain spec, from what the members agreed on and the cards their signers printed |
+//! | [`check`] | what a chain spec means, for people to compare before genesis |
+//! | [`config`] | configuration files of signers and nodes |
+//!
+//! Members' keys are not made here: `alys-signer init` makes them where they stay, and prints the public card that
+//! [`assemble`] takes.
+
+pub mod assemble;
+pub mod ca;
+pub mod card;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod files;
+pub mod parameters;
+
+pub use assemble::{AssembleError, assemble};
+pub use ca::{CaError, CertificateAuthority, Credentials};
+pub use card::MemberCard;
+pub use check::{CheckError, Report, check};
+pub use parameters::{MemberParameters, Parameters, Regtest};

@@ -1,0 +1,278 @@
+//! Configuration files of a member's two machines. Each machine has one folder, and all paths are relative to it:
+//!
+//! ```text
+//! signer/  signer.toml  chain.toml  keys.sealed  state.redb  tls/{signer.pem,signer.key,client-ca.pem}
+//! node/    node.toml    chain.toml  data/                    tls/{node.pem,node.key,signer-ca.pem}
+//! ```
+//!
+//! The structures are those that the programs read, as far as provisioning sets them; the programs refuse unknown keys.
+
+use crate::files::{self, FileError, Readers};
+use alys_protocol::bytes::EvmAddress;
+use alys_protocol::spec::PegOutSpec;
+use alys_protocol::units::{MemberId, Sats};
+use alys_signer_client::ClientConfig;
+use alys_signer_core::Policy;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Name of the chain spec in both folders.
+pub const CHAIN_FILE: &str = "chain.toml";
+/// Name of the signer's configuration.
+pub const SIGNER_FILE: &str = "signer.toml";
+/// Name of the node's configuration.
+pub const NODE_FILE: &str = "node.toml";
+/// Folder of certificates in both folders.
+pub const TLS_FOLDER: &str = "tls";
+/// What [`crate::ca::Credentials::write`] calls a signer's certificate and key.
+pub const SIGNER_CREDENTIALS: &str = "signer";
+/// What [`crate::ca::Credentials::write`] calls a node's certificate and key.
+pub const NODE_CREDENTIALS: &str = "node";
+/// The authority that the signer's clients are trusted by, in the signer's [`TLS_FOLDER`].
+pub const CLIENT_CA_FILE: &str = "client-ca.pem";
+/// The authority that the signer is trusted by, in the node's [`TLS_FOLDER`].
+pub const SIGNER_CA_FILE: &str = "signer-ca.pem";
+
+/// A configuration that cannot be written.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A value that TOML cannot hold.
+    #[error("configuration: {0}")]
+    Toml(#[from] toml::ser::Error),
+}
+
+/// Writes a configuration as TOML, with a comment on top. Never replaces a file.
+///
+/// # Errors
+/// - [`ConfigError`] where the file exists or cannot be written.
+pub fn write(path: &Path, comment: &str, value: &impl Serialize) -> Result<(), ConfigError> {
+    let mut text = String::new();
+    for line in comment.lines() {
+        text.push_str(&format!("# {line}\n"));
+    }
+    text.push_str(&toml::to_string_pretty(value)?);
+    Ok(files::write_new(path, text.as_bytes(), Readers::All)?)
+}
+
+/// Configuration of `alys-signer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignerConfig {
+    /// The chain spec.
+    pub chain_spec: PathBuf,
+    /// The sealed keys.
+    pub keys: PathBuf,
+    /// The durable state.
+    pub state: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// File for the bound address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_file: Option<PathBuf>,
+    /// Certificates.
+    pub tls: SignerTls,
+    /// Limits of what is signed.
+    pub policy: Policy,
+}
+
+/// Certificates of `alys-signer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignerTls {
+    /// Its certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority of its clients.
+    pub client_ca: PathBuf,
+}
+
+impl SignerConfig {
+    /// A configuration for the folder described above. With port 0 the signer picks a free one, and writes the address
+    /// to `listen_file` where one is set.
+    pub fn new(listen: SocketAddr, policy: Policy) -> Self {
+        let tls = Path::new(TLS_FOLDER);
+        Self {
+            chain_spec: CHAIN_FILE.into(),
+            keys: "keys.sealed".into(),
+            state: "state.redb".into(),
+            listen,
+            listen_file: None,
+            tls: SignerTls {
+                certificate: tls.join(format!("{SIGNER_CREDENTIALS}.pem")),
+                key: tls.join(format!("{SIGNER_CREDENTIALS}.key")),
+                client_ca: tls.join(CLIENT_CA_FILE),
+            },
+            policy,
+        }
+    }
+
+    /// Writes [`SIGNER_FILE`] into the signer's folder.
+    ///
+    /// # Errors
+    /// - [`ConfigError`] where it exists or cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ConfigError> {
+        let comment = "Configuration of alys-signer. Relative paths count from this file's folder.\n\
+                       The policy is the loosest that the chain allows: tighten it.";
+        write(&folder.join(SIGNER_FILE), comment, self)
+    }
+}
+
+/// The loosest policy that a chain of these parameters allows. The signer's `init` needs its configuration before there
+/// is a chain, so this is [`Policy::of_chain`] of what is known by then.
+pub fn loosest_policy(pegout: &PegOutSpec) -> Policy {
+    // A batch cannot be larger than the standard limit of 100,000 vbytes.
+    let max_fee = pegout.max_fee_rate_sats_per_kvb.get().saturating_mul(100);
+    Policy {
+        slot_horizon_slots: 2,
+        max_fee_rate_sats_per_kvb: pegout.max_fee_rate_sats_per_kvb,
+        max_fee_sats: Sats::new(max_fee),
+        cap_single_sats: pegout.max_sats,
+        cap_window_sats: pegout.max_batch_value_sats.saturating_add(max_fee),
+        count_window_payments: u64::from(pegout.max_burns),
+    }
+}
+
+/// Configuration of `alys-node`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeConfig {
+    /// The chain spec.
+    pub spec: PathBuf,
+    /// Folder of databases.
+    pub data_dir: PathBuf,
+    /// The member; an observer without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
+    /// The member's signer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<ClientConfig>,
+    /// The Bitcoin node.
+    pub bitcoin: BitcoinConfig,
+    /// The execution client.
+    pub execution: ExecutionConfig,
+    /// Peers.
+    pub network: NetworkConfig,
+    /// JSON-RPC.
+    pub rpc: RpcConfig,
+    /// Merged mining.
+    pub mining: MiningConfig,
+}
+
+/// How `alys-node` reaches its Bitcoin node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BitcoinConfig {
+    /// `http://host:port`.
+    pub url: String,
+    /// Its cookie file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<PathBuf>,
+    /// Or a user...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// ...and the file of the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl BitcoinConfig {
+    /// With a cookie file.
+    pub fn cookie(url: impl Into<String>, cookie: impl Into<PathBuf>) -> Self {
+        Self {
+            url: url.into(),
+            cookie: Some(cookie.into()),
+            user: None,
+            password_file: None,
+        }
+    }
+
+    /// With a user and a password in a file.
+    pub fn password(
+        url: impl Into<String>,
+        user: impl Into<String>,
+        password_file: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            url: url.into(),
+            cookie: None,
+            user: Some(user.into()),
+            password_file: Some(password_file.into()),
+        }
+    }
+}
+
+/// The execution client of `alys-node`: the embedded one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ExecutionConfig {
+    /// Where its EVM JSON-RPC listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+}
+
+/// Peers of `alys-node`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct NetworkConfig {
+    /// Multiaddresses to listen on; free loopback ports where there are none.
+    pub listen: Vec<String>,
+    /// Entry points, each with its peer id.
+    pub bootnodes: Vec<String>,
+    /// Other members, in the same form.
+    pub members: Vec<String>,
+}
+
+/// JSON-RPC of `alys-node`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RpcConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+/// Merged mining of `alys-node`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct MiningConfig {
+    /// Who is paid by templates of `getauxblock` without arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fee_recipient: Option<EvmAddress>,
+}
+
+impl NodeConfig {
+    /// An observer's configuration for the folder described above.
+    pub fn observer(bitcoin: BitcoinConfig, rpc: SocketAddr) -> Self {
+        Self {
+            spec: CHAIN_FILE.into(),
+            data_dir: "data".into(),
+            member: None,
+            signer: None,
+            bitcoin,
+            execution: ExecutionConfig::default(),
+            network: NetworkConfig::default(),
+            rpc: RpcConfig { listen: rpc },
+            mining: MiningConfig::default(),
+        }
+    }
+
+    /// The same for a member, whose signer listens at `signer` (`host:port`).
+    #[must_use]
+    pub fn for_member(mut self, member: MemberId, signer: impl Into<String>) -> Self {
+        let tls = Path::new(TLS_FOLDER);
+        self.member = Some(member);
+        self.signer = Some(ClientConfig::new(
+            signer,
+            tls.join(SIGNER_CA_FILE),
+            tls.join(format!("{NODE_CREDENTIALS}.pem")),
+            tls.join(format!("{NODE_CREDENTIALS}.key")),
+        ));
+        self
+    }
+
+    /// Writes [`NODE_FILE`] into the node's folder.
+    ///
+    /// # Errors
+    /// - [`ConfigError`] where it exists or cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ConfigError> {
+        let comment = "Configuration of alys-node. Relative paths count from this file's folder.";
+        write(&folder.join(NODE_FILE), comment, self)
+    }
+}
