@@ -1,6 +1,6 @@
 //! The signer: which rules judge which request, and what the state becomes.
 
-use crate::pegout::{evidence, transaction};
+use crate::pegout::{evidence, limits, transaction};
 use crate::persist::{Decision, Durable, Pending, Persisted};
 use crate::policy::{Policy, PolicyError};
 use crate::refusal::refusal;
@@ -291,11 +291,11 @@ impl Signer {
         transaction::outputs_exact(batch)?;
         transaction::change(batch)?;
         transaction::fee_rate(&self.policy, batch)?;
-        transaction::fee_absolute(&self.policy, batch)?;
+        limits::fee_absolute(&self.policy, batch)?;
         transaction::replacement(state, batch)?;
-        transaction::cap_single(&self.policy, batch)?;
-        transaction::cap_window(&self.policy, batch)?;
-        transaction::count_window(&self.policy, batch)
+        limits::cap_single(&self.policy, batch)?;
+        limits::cap_window(&self.policy, batch)?;
+        limits::count_window(&self.policy, batch)
     }
 
     fn request_digest<T: Serialize>(&self, request: &T) -> Result<Digest, Refusal> {

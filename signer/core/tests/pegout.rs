@@ -5,88 +5,15 @@ mod fixtures;
 
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::rules::Rule;
-use alys_protocol::signer::{PegOutRequest, SchnorrSignature};
+use alys_protocol::signer::PegOutRequest;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{BurnSequence, Sats, SatsPerKvb};
-use alys_signer_core::signer::SchnorrIntent;
-use alys_signer_core::state::PegOutState;
-use alys_signer_core::{Durable, Persisted, Policy, Signer};
+use alys_signer_core::{Policy, Signer};
 use bitcoin::secp256k1::{Message, Secp256k1, schnorr};
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, absolute, transaction};
-use fixtures::pegout::{Plan, burn, outpoint, record_of, request, request_with};
+use fixtures::pegout::{Plan, outpoint, request, request_with};
+use fixtures::session::{Session, signer_with, three};
 use fixtures::{Honest, bls_key, schnorr_key, x_only};
-use proptest::prelude::*;
-
-fn signer_with(chain: &Chain, change: impl FnOnce(&mut Policy)) -> Signer {
-    let mut policy = Policy::of_chain(chain);
-    change(&mut policy);
-    let bls = bls_key(0).public_key().to_bytes();
-    Signer::new(chain.clone(), policy, &bls, &x_only(&schnorr_key(0))).unwrap()
-}
-
-struct Session {
-    honest: Honest,
-    signer: Signer,
-    state: Durable<PegOutState>,
-}
-
-impl Session {
-    fn new() -> Self {
-        let honest = Honest::of_four();
-        let signer = signer_with(&honest.chain, |_| ());
-        Self {
-            honest,
-            signer,
-            state: Durable::trust_loaded(PegOutState::default()),
-        }
-    }
-
-    fn judge(&self, request: &PegOutRequest) -> Result<(), Rule> {
-        self.signer
-            .sign_peg_out(&self.state, [7; 32], request)
-            .map(|_| ())
-            .map_err(|refusal| refusal.rule)
-    }
-
-    /// Signs and keeps the new state.
-    fn sign(&mut self, request: &PegOutRequest) -> Result<Persisted<SchnorrIntent>, Rule> {
-        let decision = self
-            .signer
-            .sign_peg_out(&self.state, [7; 32], request)
-            .map_err(|refusal| refusal.rule)?;
-        let (state, intent) = decision
-            .persist(|_state| Ok::<(), core::convert::Infallible>(()))
-            .unwrap();
-        if let Some(state) = state {
-            self.state = state;
-        }
-        Ok(intent)
-    }
-
-    fn shares(&mut self, request: &PegOutRequest) -> Result<Vec<SchnorrSignature>, Rule> {
-        let intent = self.sign(request)?;
-        Ok(intent.sign(&Secp256k1::new(), &schnorr_key(0)))
-    }
-
-    /// What becomes of a batch whose transaction was changed, on a chain that records it all the same.
-    fn changed(plan: &Plan, change: impl FnOnce(&mut Transaction)) -> Result<(), Rule> {
-        let mut session = Self::new();
-        let mut transaction = fixtures::pegout::transaction(&session.honest.chain, plan);
-        change(&mut transaction);
-        let request = request_with(&mut session.honest, plan, &transaction);
-        session.judge(&request)
-    }
-}
-
-fn three() -> Plan {
-    Plan {
-        first_burn: 0,
-        amounts: vec![2_000_000, 30_000_000, 1_000_001],
-        inputs: vec![(outpoint(1), 20_000_000), (outpoint(2), 20_000_000)],
-        rate: 5_000,
-        replaces: None,
-    }
-}
 
 #[test]
 fn an_honest_batch_is_signed_and_the_shares_spend() {
@@ -557,7 +484,7 @@ fn count_window() {
     let batch =
         alys_signer_core::pegout::transaction::Batch::new(&session.honest.chain, &request).unwrap();
     let mut policy = Policy::of_chain(&session.honest.chain);
-    let count = alys_signer_core::pegout::transaction::count_window;
+    let count = alys_signer_core::pegout::limits::count_window;
     assert!(count(&policy, &batch).is_ok());
     policy.count_window_payments = 2;
     assert_eq!(count(&policy, &batch).unwrap_err().rule, Rule::CountWindow);
@@ -626,90 +553,4 @@ fn a8_keys_of_a_stranger_make_no_signer() {
     );
     // Both keys must be the same member's.
     assert!(Signer::new(chain, policy, &bls, &x_only(&schnorr_key(1))).is_err());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever amounts, coins and rate: an honest batch passes, and one satoshi moved anywhere does not.
-    #[test]
-    fn amounts_decide(
-        amounts in proptest::collection::vec(1_000_000u64..100_000_000, 0..5),
-        extra in 0u64..50_000_000,
-        rate in 1_000u64..=200_000,
-        from in 0usize..6,
-        to in 0usize..6,
-        sats in 1u64..400,
-    ) {
-        let chain = Honest::of_four().chain;
-        let total: u64 = amounts.iter().sum::<u64>() + extra;
-        let plan = Plan {
-            first_burn: 0,
-            inputs: vec![(outpoint(1), total / 2 + 1_000_000), (outpoint(2), total / 2 + 1)],
-            amounts,
-            rate,
-            replaces: None,
-        };
-        let check = |transaction: &Transaction| {
-            let record = record_of(&plan, transaction);
-            let values = plan.inputs.iter().map(|(_, value)| Sats::new(*value)).collect();
-            let mut session = Session::new();
-            let mut request = request_with(&mut session.honest, &plan, transaction);
-            request.values = BoundedVec::new(values).unwrap();
-            assert_eq!(request.record, record);
-            session.judge(&request)
-        };
-        let honest = fixtures::pegout::transaction(&chain, &plan);
-        prop_assert_eq!(check(&honest), Ok(()));
-        let mut moved = honest.clone();
-        let outputs = moved.output.len();
-        // Index `outputs` stands for the fee.
-        let (from, to) = (from % (outputs + 1), to % (outputs + 1));
-        if from < outputs {
-            moved.output[from].value -= Amount::from_sat(sats);
-        }
-        if to < outputs {
-            moved.output[to].value += Amount::from_sat(sats);
-        }
-        if moved != honest {
-            prop_assert!(check(&moved).is_err());
-        }
-    }
-
-    /// No burn is ever in two signed batches, whatever order batches are asked for in.
-    #[test]
-    fn burns_are_paid_once(ranges in proptest::collection::vec((0u64..12, 1u64..5), 1..12)) {
-        let mut state = PegOutState::default();
-        let mut paid = std::collections::BTreeSet::new();
-        for (first, count) in ranges {
-            let record = alys_protocol::peg::BatchRecord {
-                first_burn: BurnSequence::new(first),
-                next_burn: BurnSequence::new(first + count),
-                fee_rate: SatsPerKvb::new(1_000),
-                replaces: None,
-                transaction: BoundedVec::empty(),
-            };
-            let burns: Vec<_> = (first..first + count)
-                .map(|sequence| alys_protocol::signer::BurnEvidence {
-                    burn: burn(sequence, 1_000_000),
-                    header: Honest::of_four().chain.genesis().clone(),
-                    history: None,
-                    execution_header: BoundedVec::empty(),
-                    transaction_index: 0,
-                    log_index: 0,
-                    receipt: BoundedVec::empty(),
-                })
-                .collect();
-            let allowed = alys_signer_core::pegout::evidence::burn_sequence(&state, &record, &burns).is_ok();
-            let disjoint = (first..first + count).all(|burn| !paid.contains(&burn));
-            prop_assert_eq!(allowed, disjoint);
-            if allowed {
-                state.pay(alys_signer_core::state::BurnRange {
-                    first: record.first_burn,
-                    next: record.next_burn,
-                });
-                paid.extend(first..first + count);
-            }
-        }
-    }
 }

@@ -22,6 +22,8 @@ use alys_signer_core::state::{Proposed, VoteState};
 use alys_signer_core::vote::{self, ExecutionHeader, final_of_three};
 use alys_signer_core::{Decision, Durable, Persisted, Policy, Signer};
 use fixtures::{Honest, Link, bls_key, schnorr_key, seal, x_only};
+use proptest::prelude::*;
+use std::sync::LazyLock;
 
 fn signer(chain: &Chain) -> Signer {
     Signer::new(
@@ -627,4 +629,65 @@ fn three_blocks_need_links_and_consecutive_slots() {
     gap.extend(2, |_| ());
     let ancestors = [gap.links[2].header.clone(), gap.links[1].header.clone()];
     assert_eq!(final_of_three(&gap.tip().header, &ancestors), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// A7: whatever bytes arrive, no panic; and what passes extends the certified parent.
+    #[test]
+    fn a7_changed_bytes_never_panic_nor_move_the_parent(
+        places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        static HONEST: LazyLock<(Honest, Link, Signer)> = LazyLock::new(|| {
+            let mut honest = Honest::of_four();
+            honest.grow(3);
+            let link = honest.child_of(3, 1, |_| ());
+            let signer = signer(&honest.chain);
+            (honest, link, signer)
+        });
+        let (honest, link, signer) = &*HONEST;
+        let mut bytes = postcard::to_allocvec(&honest.approve(link)).unwrap();
+        for (place, byte) in places {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(changed) = postcard::from_bytes::<ApproveRequest>(&bytes)
+            && signer.approve(&fresh(), NOW, &changed).is_ok()
+        {
+            prop_assert_eq!(&changed.parent, &honest.tip().header);
+            prop_assert_eq!(&changed.body, &link.body);
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is asked in whatever order, votes' slots strictly increase and the lock never falls.
+    #[test]
+    fn votes_only_go_up(asked in proptest::collection::vec((0u64..6, 1u64..8), 1..24)) {
+        let mut honest = Honest::of_four();
+        honest.grow(5);
+        let mut state = fresh();
+        let mut slots = Vec::new();
+        for (parent, after) in asked {
+            let link = honest.child_of(parent, after, |_| ());
+            let before = state.get().clone();
+            let Ok(decision) = signer(&honest.chain).approve(&state, NOW, &honest.approve(&link)) else {
+                continue;
+            };
+            let (Some(next), _intent) = persist(decision) else {
+                prop_assert_eq!(before.voted.unwrap().block, link.header.id());
+                continue;
+            };
+            state = next;
+            prop_assert!(state.get().lock >= before.lock);
+            prop_assert_eq!(state.get().lock, before.lock.max(SideHeight::new(parent)));
+            prop_assert!(SideHeight::new(parent) >= before.lock);
+            slots.push(link.header.slot);
+        }
+        prop_assert!(slots.windows(2).all(|pair| pair[0] < pair[1]));
+    }
 }

@@ -72,8 +72,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 32,
-            requests_per_second: 50,
-            request_burst: 100,
+            // A node asks for a vote each slot; the rest is for its restarts and peg-outs.
+            requests_per_second: 10,
+            request_burst: 50,
             handshake_timeout_ms: 5_000,
             frame_timeout_ms: 10_000,
             idle_timeout_ms: 300_000,
@@ -137,7 +138,12 @@ impl Config {
         })?;
         let config: Self = Figment::new()
             .merge(Toml::string(&text))
-            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
+            // The path of this file is the command line's own, not a key.
+            .merge(
+                Env::prefixed(ENVIRONMENT_PREFIX)
+                    .ignore(&["config"])
+                    .split("__"),
+            )
             .merge(Serialized::defaults(overrides))
             .extract()
             .map_err(|error| ConfigError::Invalid {

@@ -92,9 +92,47 @@ impl RateLimiter {
     }
 }
 
+/// Lets one event a second into the log, since anybody who reaches the port can cause them.
+#[derive(Debug, Default)]
+pub struct LogThrottle(Mutex<Option<(Instant, u64)>>);
+
+impl LogThrottle {
+    /// How many events were kept out since the last one that was let in, or `None` where this one is kept out.
+    pub fn admit(&self, now: Instant) -> Option<u64> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *last {
+            Some((since, kept_out))
+                if now.saturating_duration_since(*since) < Duration::from_secs(1) =>
+            {
+                *kept_out = kept_out.saturating_add(1);
+                None
+            }
+            Some((_, kept_out)) => {
+                let kept_out = *kept_out;
+                *last = Some((now, 0));
+                Some(kept_out)
+            }
+            None => {
+                *last = Some((now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_cannot_fill_the_log() {
+        let throttle = LogThrottle::default();
+        let start = Instant::now();
+        let admitted: Vec<Option<u64>> = [0, 1, 999, 1000, 1500]
+            .map(|ms| throttle.admit(start + Duration::from_millis(ms)))
+            .to_vec();
+        assert_eq!(admitted, [Some(0), None, None, Some(2), None]);
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -3,7 +3,7 @@
 use crate::authority::{self, Operation};
 use crate::config::Limits;
 use crate::engine::Engine;
-use crate::limits::{Admission, Fingerprint, RateLimiter};
+use crate::limits::{Admission, Fingerprint, LogThrottle, RateLimiter};
 use crate::tls;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
@@ -33,6 +33,7 @@ struct Shared {
     engine: Arc<Engine>,
     limits: Limits,
     rate: RateLimiter,
+    strangers: LogThrottle,
 }
 
 impl core::fmt::Debug for Shared {
@@ -63,6 +64,7 @@ impl Server {
                 acceptor,
                 engine: Arc::new(engine),
                 rate: RateLimiter::new(&limits),
+                strangers: LogThrottle::default(),
                 limits,
             }),
         }
@@ -87,7 +89,8 @@ impl Server {
                 }
             };
             let Ok(slot) = slots.clone().try_acquire_owned() else {
-                tracing::warn!(%address, "too many connections, this one is closed");
+                self.shared
+                    .log_stranger(address, &"too many connections, this one is closed");
                 continue;
             };
             let (shared, stop) = (self.shared.clone(), stop.clone());
@@ -112,11 +115,11 @@ impl Shared {
         let mut stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                tracing::warn!(%address, %error, "TLS handshake failed");
+                self.log_stranger(address, &format_args!("TLS handshake failed: {error}"));
                 return;
             }
             Err(_elapsed) => {
-                tracing::warn!(%address, ?limit, "TLS handshake took too long");
+                self.log_stranger(address, &format_args!("no TLS handshake within {limit:?}"));
                 return;
             }
         };
@@ -126,6 +129,12 @@ impl Shared {
         tracing::info!(%address, role = %peer.role, certificate = %peer.certificate, "connected");
         while self.serve_one(&mut stream, &peer, &mut stop).await {}
         close(&mut stream).await;
+    }
+
+    fn log_stranger(&self, address: SocketAddr, what: &dyn core::fmt::Display) {
+        if let Some(unlogged) = self.strangers.admit(Instant::now()) {
+            tracing::warn!(%address, unlogged, "{what}");
+        }
     }
 
     /// Serves one request; false where the connection ends. A stop is heeded before a request, never during one.

@@ -10,6 +10,9 @@ use redb::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -101,11 +104,19 @@ impl Store {
     /// - [`StoreError::Exists`] where there is a file;
     /// - [`StoreError::Disk`] where it cannot be written.
     pub fn create(path: &Path, bls: &BlsPublicKeyBytes) -> Result<(), StoreError> {
-        if path.exists() {
-            return Err(StoreError::Exists {
-                path: path.to_owned(),
-            });
-        }
+        let made = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => StoreError::Exists {
+                    path: path.to_owned(),
+                },
+                _other => disk(redb::StorageError::from(error)),
+            })?;
+        drop(made);
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)

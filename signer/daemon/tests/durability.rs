@@ -283,12 +283,20 @@ async fn a_wrong_passphrase_opens_nothing() {
 async fn card_and_status_tell_the_public_side() {
     let rig = Rig::new();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_alys-signer"))
-        .args(["card", "--config"])
-        .arg(rig.path("signer.toml"))
+        .arg("card")
+        .env("ALYS_SIGNER_CONFIG", rig.path("signer.toml"))
+        .env("ALYS_SIGNER_LIMITS__CONNECTIONS", "7")
         .output()
         .unwrap();
     let card: alys_signer::keys::MemberCard = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(card, rig.card);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_alys-signer"))
+        .arg("card")
+        .env("ALYS_SIGNER_CONFIG", rig.path("signer.toml"))
+        .env("ALYS_SIGNER_LIMITS__CONECTIONS", "7")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("conections"));
     let running = rig.start();
     support::write(
         &rig.path("client.toml"),
