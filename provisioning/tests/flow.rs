@@ -1,0 +1,277 @@
+//! The way of an operator, by the program itself: authorities, certificates, parameters, configurations, cards, chain
+//! spec; then what reads the files reads them.
+
+use alys_protocol::bls::SecretKey;
+use alys_protocol::spec::SchnorrPublicKeyBytes;
+use alys_protocol::units::MemberId;
+use alys_provision::config::{CLIENT_CA_FILE, NODE_FILE, SIGNER_CA_FILE, SIGNER_FILE};
+use alys_provision::{MemberCard, check};
+use alys_signer::config::{Config, Overrides};
+use alys_signer_client::{Role, pem};
+use bitcoin::secp256k1::{Keypair, Secp256k1};
+use rustls::pki_types::ServerName;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+fn program(folder: &Path, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_alys-provision"))
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn succeed(folder: &Path, arguments: &str) -> String {
+    let output = program(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refuse(folder: &Path, arguments: &str) -> String {
+    let output = program(folder, arguments);
+    assert!(!output.status.success(), "{arguments}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn write_card(path: &Path, seed: u8) {
+    let secp = Secp256k1::new();
+    let schnorr = Keypair::from_seckey_slice(&secp, &[seed; 32]).unwrap();
+    let bls = SecretKey::from_seed(&[seed; 32]).unwrap();
+    // The daemon's own type, so that the two are known to agree.
+    let card = alys_signer::keys::MemberCard {
+        bls: bls.public_key().to_bytes(),
+        bls_possession: bls.prove_possession(),
+        schnorr: SchnorrPublicKeyBytes::new(schnorr.x_only_public_key().0.serialize()),
+    };
+    let text = serde_json::to_vec(&card).unwrap();
+    alys_provision::files::write_new(path, &text, alys_provision::files::Readers::All).unwrap();
+}
+
+fn mode(path: PathBuf) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+const PARAMETERS: &str = "parameters regtest --start-height 101 \
+    --start-hash 0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206 --recovery-card officer-1.json \
+    --recovery-card officer-2.json --max-blocks-without-pow 40 --output parameters.toml \
+    --member alice=0x0101010101010101010101010101010101010101 --member bob=0x0202020202020202020202020202020202020202 \
+    --member carol=0x0303030303030303030303030303030303030303 --member dave=0x0404040404040404040404040404040404040404";
+const ASSEMBLE: &str = "assemble --parameters parameters.toml --output chain.toml --card dave=dave.json \
+    --card alice=alice.json --card bob=bob.json --card carol=carol.json";
+
+fn cards(folder: &Path) {
+    let names = ["alice", "bob", "carol", "dave", "officer-1", "officer-2"];
+    for (name, seed) in names.into_iter().zip(1u8..) {
+        write_card(&folder.join(format!("{name}.json")), seed);
+    }
+}
+
+#[test]
+fn from_cards_to_a_chain_that_signers_accept() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    cards(home);
+    succeed(home, PARAMETERS);
+    let report: serde_json::Value = serde_json::from_str(&succeed(home, ASSEMBLE)).unwrap();
+    assert_eq!(report["quorum"], 3);
+    assert_eq!(report["threshold"], 3);
+    // Ids follow the parameters, whatever the order of the cards.
+    assert_eq!(report["members"][3], "dave");
+    let again: serde_json::Value =
+        serde_json::from_str(&succeed(home, "check chain.toml")).unwrap();
+    assert_eq!(again, report);
+
+    // What was agreed on does not change by accident.
+    assert!(refuse(home, ASSEMBLE).contains("chain.toml"));
+    assert!(refuse(home, PARAMETERS).contains("parameters.toml"));
+
+    // The signer's own code reads its configuration, and the policy fits the chain.
+    let signer = "configs signer --parameters parameters.toml --listen 127.0.0.1:0 --listen-file listen --output signer";
+    succeed(home, signer);
+    let folder = home.join("signer");
+    let config = Config::load(&folder.join(SIGNER_FILE), &Overrides::default()).unwrap();
+    assert_eq!(config.chain_spec, folder.join("chain.toml"));
+    assert_eq!(config.listen_file, Some(folder.join("listen")));
+    let chain = check::read(&home.join("chain.toml")).unwrap();
+    assert_eq!(chain.spec().mining.max_blocks_without_pow, 40);
+    config.policy.check(&chain).unwrap();
+    assert_eq!(config.policy, alys_signer_core::Policy::of_chain(&chain));
+    let card = MemberCard::read(&home.join("carol.json")).unwrap();
+    let signer =
+        alys_signer_core::Signer::new(chain, config.policy, &card.bls, &card.schnorr).unwrap();
+    assert_eq!(signer.member(), MemberId::new(2));
+}
+
+#[test]
+fn a_changed_spec_and_a_foreign_card_are_refused_in_words() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    cards(home);
+    succeed(home, PARAMETERS);
+    let error = refuse(home, &ASSEMBLE.replace("dave=dave.json", "dave=alice.json"));
+    assert!(error.contains("\"alice\" and \"dave\""), "{error}");
+    let error = refuse(home, &ASSEMBLE.replace("dave.json", "parameters.toml"));
+    assert!(error.contains("expected a member card"), "{error}");
+    assert!(!home.join("chain.toml").exists());
+    succeed(home, ASSEMBLE);
+    let text = std::fs::read_to_string(home.join("chain.toml")).unwrap();
+    let changed = text.replace("gas_limit = 30000000", "gas_limit = 40000000");
+    assert_ne!(changed, text);
+    alys_provision::files::write_new(
+        &home.join("changed.toml"),
+        changed.as_bytes(),
+        alys_provision::files::Readers::All,
+    )
+    .unwrap();
+    let error = refuse(home, "check changed.toml");
+    assert!(
+        error.contains("execution.genesis_hash: expected"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_nodes_configuration_names_what_it_was_given() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let member = "configs node --member 2 --signer 127.0.0.1:7700 --bitcoin http://127.0.0.1:18443 \
+        --bitcoin-cookie bitcoin/.cookie --rpc 127.0.0.1:0 --evm 127.0.0.1:0 --output node";
+    succeed(home, member);
+    let text = std::fs::read_to_string(home.join("node").join(NODE_FILE)).unwrap();
+    let config: toml::Table = toml::from_str(&text).unwrap();
+    assert_eq!(config["member"].as_integer(), Some(2));
+    // The daemon's own type for this table.
+    let client: alys_signer_client::ClientConfig = config["signer"].clone().try_into().unwrap();
+    assert_eq!(client.address, "127.0.0.1:7700");
+    assert_eq!(client.key, Path::new("tls/node.key"));
+    let observer =
+        "configs node --bitcoin http://127.0.0.1:18443 --bitcoin-cookie c --output other";
+    succeed(home, observer);
+    let error = refuse(home, &observer.replace("--bitcoin-cookie c", ""));
+    assert!(error.contains("--bitcoin-cookie"), "{error}");
+}
+
+/// Certificates of one member in `home`, its signer's and its node's folders side by side.
+fn certificates(home: &Path) {
+    for ca in ["signer-ca", "client-ca"] {
+        succeed(home, &format!("ca create --ca {ca} --name {ca}-of-alice"));
+    }
+    succeed(
+        home,
+        "ca issue-signer --ca signer-ca --output signer/tls --name signer.alys.internal --name 127.0.0.1",
+    );
+    succeed(
+        home,
+        "ca issue-client --ca client-ca --role node --name node-of-alice --output node/tls",
+    );
+    succeed(
+        home,
+        &format!("ca export --ca client-ca --output signer/tls/{CLIENT_CA_FILE}"),
+    );
+    succeed(
+        home,
+        &format!("ca export --ca signer-ca --output node/tls/{SIGNER_CA_FILE}"),
+    );
+}
+
+#[test]
+fn keys_are_private_and_nothing_is_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    certificates(home);
+    for key in [
+        "signer-ca/ca.key",
+        "client-ca/ca.key",
+        "signer/tls/signer.key",
+        "node/tls/node.key",
+    ] {
+        assert_eq!(mode(home.join(key)), 0o600, "{key}");
+    }
+    let before = std::fs::read(home.join("signer-ca/ca.pem")).unwrap();
+    assert!(refuse(home, "ca create --ca signer-ca --name again").contains("ca.key"));
+    assert_eq!(
+        std::fs::read(home.join("signer-ca/ca.pem")).unwrap(),
+        before
+    );
+    // A key of another authority beside the certificate.
+    std::fs::copy(home.join("client-ca/ca.key"), home.join("signer-ca/ca.key")).unwrap();
+    let error = refuse(home, "ca issue-signer --ca signer-ca --output elsewhere");
+    assert!(
+        error.contains("expected the key of the certificate"),
+        "{error}"
+    );
+    let error = refuse(
+        home,
+        "ca issue-client --ca client-ca --role root --name x --output y",
+    );
+    assert!(error.contains("node, officer or auditor"), "{error}");
+}
+
+/// What the daemon says of the client that shakes hands with `client`'s files.
+async fn shake(home: &Path, client: &str) -> Result<Role, String> {
+    let tls = alys_signer::config::TlsConfig {
+        certificate: home.join("signer/tls/signer.pem"),
+        key: home.join("signer/tls/signer.key"),
+        client_ca: home.join("signer/tls").join(CLIENT_CA_FILE),
+    };
+    let acceptor = alys_signer::tls::acceptor(&tls).unwrap();
+    let folder = home.join(client);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(pem::roots(&folder.join(SIGNER_CA_FILE)).unwrap())
+        .with_client_auth_cert(
+            pem::certificates(&folder.join("node.pem")).unwrap(),
+            pem::private_key(&folder.join("node.key")).unwrap(),
+        )
+        .unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let (connected, accepted) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    connected.map_err(|error| error.to_string())?;
+    let accepted = accepted.map_err(|error| error.to_string())?;
+    let (_, connection) = accepted.get_ref();
+    let certificate = connection.peer_certificates().unwrap().first().unwrap();
+    alys_signer::tls::identify(certificate)
+        .map(|(role, _)| role)
+        .map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn the_signer_knows_its_node_by_these_certificates_and_nobody_else() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    certificates(home);
+    assert_eq!(shake(home, "node/tls").await, Ok(Role::Node));
+    // A client of an authority of the same name that the signer does not trust.
+    succeed(home, "ca create --ca other-ca --name client-ca-of-alice");
+    succeed(
+        home,
+        "ca issue-client --ca other-ca --role node --name node-of-alice --output other",
+    );
+    std::fs::copy(
+        home.join("node/tls").join(SIGNER_CA_FILE),
+        home.join("other").join(SIGNER_CA_FILE),
+    )
+    .unwrap();
+    shake(home, "other").await.unwrap_err();
+    // A signer's certificate shows no client, even from the authority of clients.
+    succeed(home, "ca issue-signer --ca client-ca --output server");
+    for (from, to) in [
+        ("server/signer.pem", "server/node.pem"),
+        ("server/signer.key", "server/node.key"),
+    ] {
+        std::fs::rename(home.join(from), home.join(to)).unwrap();
+    }
+    std::fs::copy(
+        home.join("node/tls").join(SIGNER_CA_FILE),
+        home.join("server").join(SIGNER_CA_FILE),
+    )
+    .unwrap();
+    shake(home, "server").await.unwrap_err();
+}
