@@ -1,0 +1,98 @@
+//! Where everything of a cluster lies and listens. Ports are chosen once, so that addresses outlive restarts.
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// Of all signers of a cluster. Whoever can read this can read the sealed keys beside it, too; they guard nothing.
+pub(crate) const PASSPHRASE: &str = "a devnet keeps no secrets";
+
+const PLAN_FILE: &str = "cluster.json";
+
+/// The plan of a cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    pub(crate) bitcoin_rpc: u16,
+    pub(crate) bitcoin_p2p: u16,
+    /// Members, in the order of their ids, then observers.
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) members: usize,
+}
+
+/// One node's addresses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodePlan {
+    pub(crate) name: String,
+    pub(crate) signer: u16,
+    pub(crate) rpc: u16,
+    pub(crate) evm: u16,
+    pub(crate) p2p: u16,
+    /// Multiaddress with its peer id.
+    pub(crate) multiaddress: String,
+}
+
+pub(crate) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+impl Plan {
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = dir.join(PLAN_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).with_context(|| format!("{}", path.display()))?;
+        let plan = serde_json::from_slice(&text).with_context(|| format!("{}", path.display()))?;
+        Ok(Some(plan))
+    }
+
+    /// Atomic: a plan that is there is complete.
+    pub(crate) fn write(&self, dir: &Path) -> anyhow::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self)?;
+        alys_provision::files::write(
+            &dir.join(PLAN_FILE),
+            &bytes,
+            alys_provision::files::Readers::Owner,
+        )?;
+        Ok(())
+    }
+}
+
+pub(crate) fn node_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name).join("node")
+}
+
+pub(crate) fn signer_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name).join("signer")
+}
+
+/// Ports below those that the system gives to outgoing connections, which would take them while a process restarts.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 32_000;
+
+/// Free ports, all different. Where to begin looking differs from process to process.
+pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    let span = u32::from(LAST_PORT - FIRST_PORT);
+    let begin = std::process::id().wrapping_mul(61) % span;
+    let mut held = Vec::new();
+    for step in 0..span {
+        if held.len() == count {
+            break;
+        }
+        let port = FIRST_PORT + u16::try_from((begin + step) % span)?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            held.push((port, listener));
+        }
+    }
+    if held.len() < count {
+        bail!(
+            "expected {count} free ports from {FIRST_PORT} to {LAST_PORT}, found {}",
+            held.len()
+        );
+    }
+    Ok(held.into_iter().map(|(port, _)| port).collect())
+}
