@@ -1,4 +1,4 @@
-//! The node's configuration: one TOML file; environment variables `ALYS_*` and flags override it.
+//! The node's configuration: one TOML file; environment variables `ALYS_NODE_*` and flags override it.
 
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::spec::{Chain, ChainSpec};
@@ -145,7 +145,7 @@ impl NodeConfig {
         }
         let mut config: Self = Figment::new()
             .merge(Toml::file_exact(path))
-            .merge(Env::prefixed("ALYS_").split("__"))
+            .merge(Env::prefixed("ALYS_NODE_").split("__"))
             .merge(Serialized::defaults(overrides))
             .extract()
             .with_context(|| format!("configuration {}", path.display()))?;

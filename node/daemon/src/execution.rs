@@ -6,7 +6,7 @@ use alys_execution::eth::BlockRef;
 use alys_execution::receipt::Receipt;
 use alys_execution::{
     EmbeddedClient, EmbeddedConfig, EngineClient, EngineConfig, EthClient, ExecutionClient, Heads,
-    PayloadRequest, PayloadStatus,
+    JwtSecret, PayloadRequest, PayloadStatus,
 };
 use alys_protocol::block::Proposal;
 use alys_protocol::bytes::{BlockId, Digest, ExecutionHash};
@@ -47,6 +47,7 @@ impl Execution {
             }
             None => {
                 let secret = data_dir.join("jwt.hex");
+                JwtSecret::from_file_or_new(&secret)?;
                 let mut embedded = EmbeddedConfig::new(
                     data_dir.join("execution"),
                     alys_execution::chain_genesis(chain)?,
