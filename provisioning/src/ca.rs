@@ -301,3 +301,52 @@ fn server_name(name: &str) -> Result<SanType, CaError> {
         _ => Err(bad()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_issued_names_its_role_and_no_key_is_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        CertificateAuthority::create(folder.path(), "clients", 1).unwrap();
+        let authority = CertificateAuthority::load(folder.path()).unwrap();
+        for role in Role::ALL {
+            let issued = authority.issue_client(role, "somebody", 1).unwrap();
+            let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+            assert_eq!(Role::of_certificate(&der), Ok(role));
+            assert!(issued.key.contains("PRIVATE KEY"));
+            assert!(!format!("{issued:?}").contains("PRIVATE KEY"));
+        }
+        assert!(!format!("{authority:?}").contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = CertificateAuthority::create(folder.path(), "signers", 1).unwrap();
+        let refused = |result: Result<Credentials, CaError>| result.unwrap_err().to_string();
+        assert!(refused(authority.issue_signer(&["a b"], 1)).contains("DNS name or an IP address"));
+        assert!(refused(authority.issue_signer::<&str>(&[], 1)).contains("found none"));
+        assert!(refused(authority.issue_signer(&["127.0.0.1"], 0)).contains("found 0"));
+        let long = "x".repeat(65);
+        assert!(refused(authority.issue_client(Role::Node, &long, 1)).contains("1 to 64"));
+        authority
+            .issue_signer(&["::1", "signer.example.org"], 1)
+            .unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_no_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = CertificateAuthority::load(folder.path()).unwrap_err();
+        assert!(missing.to_string().contains(CERTIFICATE_FILE), "{missing}");
+        CertificateAuthority::create(folder.path(), "signers", 1).unwrap();
+        files::write(&folder.path().join(CERTIFICATE_FILE), b"x", Readers::All).unwrap();
+        let other = CertificateAuthority::load(folder.path()).unwrap_err();
+        assert!(
+            other.to_string().contains("expected a PEM certificate"),
+            "{other}"
+        );
+    }
+}

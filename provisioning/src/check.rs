@@ -7,7 +7,7 @@ use alys_protocol::bytes::{BlockId, EvmAddress, ExecutionHash, SpecDigest};
 use alys_protocol::federation::WalletError;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_protocol::units::ChainId;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -59,6 +59,14 @@ pub enum CheckError {
     Address(#[from] WalletError),
 }
 
+/// Hex with `0x` before it, as people paste it.
+fn prefixed<T: core::fmt::Display, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
 /// What a checked chain spec means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -67,10 +75,13 @@ pub struct Report {
     /// EIP-155 chain id.
     pub chain_id: ChainId,
     /// Digest of the spec: the one figure that covers all others.
+    #[serde(serialize_with = "prefixed")]
     pub digest: SpecDigest,
     /// Id of the genesis header.
+    #[serde(serialize_with = "prefixed")]
     pub genesis_id: BlockId,
     /// Hash of the execution genesis, recomputed.
+    #[serde(serialize_with = "prefixed")]
     pub genesis_hash: ExecutionHash,
     /// Members, in order of their ids.
     pub members: Vec<String>,
@@ -87,8 +98,10 @@ pub struct Report {
     /// The wallet as an output descriptor with checksum (BIP-380).
     pub descriptor: String,
     /// The fee vault.
+    #[serde(serialize_with = "prefixed")]
     pub vault: EvmAddress,
     /// The bridge contract.
+    #[serde(serialize_with = "prefixed")]
     pub bridge: EvmAddress,
 }
 

@@ -3,12 +3,12 @@
 //! | module | makes |
 //! |---|---|
 //! | [`ca`] | certificate authorities, and the certificates by which signers and their clients know each other |
-//! | [`parameters`], [`assemble`] | the chain spec, from what the members agreed on and the cards their signers printed |
-//! | [`check`] | what a chain spec means, for people to compare before genesis |
+//! | [`parameters`], [`mod@assemble`] | the chain spec, from what the members agreed on and the cards their signers printed |
+//! | [`mod@check`] | what a chain spec means, for people to compare before genesis |
 //! | [`config`] | configuration files of signers and nodes |
 //!
 //! Members' keys are not made here: `alys-signer init` makes them where they stay, and prints the public card that
-//! [`assemble`] takes.
+//! [`assemble()`] takes.
 
 pub mod assemble;
 pub mod ca;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The fee vault unless the parameters name another: the last 20 bytes of
-/// `tagged("alys/vault/1", "")` (BIP-340's tagged hash of nothing). Whoever knew a key or code for it would have found a
+/// `tagged("alys/vault/1", "")` (BIP-340). Whoever knew a key or code for it would have found a
 /// preimage of a 160-bit hash.
 pub const VAULT: EvmAddress = EvmAddress::new([
     0x0b, 0x45, 0xa5, 0x45, 0x8e, 0x03, 0xde, 0xd6, 0x32, 0xeb, 0x94, 0x2c, 0x3d, 0xea, 0xd1, 0x49,
@@ -182,7 +182,8 @@ impl Parameters {
                 max_withdrawals: 64,
             },
             pegout: PegOutSpec {
-                // Pays dust and the highest fee of a batch of `max_inputs` inputs, which the spec demands.
+                // Pays dust and the highest fee of a batch of `max_inputs` inputs, which the spec demands: enough for
+                // up to 7 members; for more, assembling says what it has to be.
                 min_sats: Sats::new(500_000),
                 max_sats: Sats::new(1_000_000_000),
                 max_batch_value_sats: Sats::new(5_000_000_000),

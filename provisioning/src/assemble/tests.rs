@@ -83,10 +83,18 @@ fn what_genesis_holds_changes_its_hash() {
 
 #[test]
 fn federations_of_other_sizes_are_made() {
-    for size in [1usize, 2, 3, 4] {
+    for size in [1, 2, 3, 5, 7] {
         let mut options = options();
-        options.members.truncate(size);
-        let cards = cards().into_iter().take(size).collect();
+        let names = (1..=size).map(|seed: u8| (format!("member-{seed}"), seed));
+        options.members = names
+            .clone()
+            .map(|(name, seed)| MemberParameters {
+                name,
+                fee_recipient: EvmAddress::new([seed; 20]),
+            })
+            .collect();
+        let cards = names.map(|(name, seed)| (name, card(seed))).collect();
+        let size = usize::from(size);
         let spec = assemble(Parameters::regtest(options), &cards).unwrap();
         assert_eq!(spec.members.len(), size);
     }
