@@ -3,11 +3,12 @@
 mod round_trip;
 mod summary;
 
-pub use round_trip::round_trip;
+pub use round_trip::{burn_sequence, round_trip};
 pub use summary::{Balances, Summary};
 
 use crate::cluster::{Cluster, Options};
 use crate::evm::TestAccount;
+use alys_provision::files::{self, Readers};
 use anyhow::{Context as _, bail};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -65,19 +66,17 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     let complete = settings.dir.join("cluster.json").exists();
     if settings.dir.exists() && (settings.fresh || !complete) {
-        if fs::read_dir(&settings.dir)?.next().is_some()
-            && !settings.dir.join("logs").exists()
-            && complete
-        {
+        let known = ["cluster.json", "bitcoin", "logs", "alice"];
+        let empty = fs::read_dir(&settings.dir)?.next().is_none();
+        if !empty && !known.iter().any(|name| settings.dir.join(name).exists()) {
             bail!(
-                "{} holds something else than a devnet",
+                "{} holds something else than a devnet: remove it yourself",
                 settings.dir.display()
             );
         }
         println!("removing {}", settings.dir.display());
         fs::remove_dir_all(&settings.dir)?;
     }
-    let started = Instant::now();
     println!(
         "devnet in {}: {}",
         settings.dir.display(),
@@ -88,26 +87,16 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         }
     );
     let mut cluster = Cluster::open(&settings.dir, Options::default()).await?;
-    println!("bitcoind runs; starting 4 signers, 4 nodes and a miner");
-    cluster.start().await?;
-    cluster.start_miner(0).await?;
-    let start = started.elapsed();
-    println!(
-        "all run after {:.1} s; logs are in {}/logs",
-        start.as_secs_f64(),
-        settings.dir.display()
-    );
-
     let interrupted = interrupt()?;
     tokio::pin!(interrupted);
     let outcome = tokio::select! {
-        outcome = round_trip(&mut cluster, start) => Some(outcome),
+        outcome = start_and_round_trip(&mut cluster, settings) => Some(outcome),
         () = &mut interrupted => None,
     };
     let outcome = match outcome {
         Some(Ok(summary)) => {
             let path = settings.dir.join(SUMMARY_FILE);
-            fs::write(&path, serde_json::to_vec_pretty(&summary)?)?;
+            files::write(&path, &serde_json::to_vec_pretty(&summary)?, Readers::All)?;
             println!("\n{}", summary.text());
             println!("  summary            {}", path.display());
             if settings.once {
@@ -123,6 +112,23 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     println!("stopping");
     let stopped = cluster.stop().await;
     outcome.and(stopped)
+}
+
+async fn start_and_round_trip(
+    cluster: &mut Cluster,
+    settings: &Settings,
+) -> anyhow::Result<Summary> {
+    let started = Instant::now();
+    println!("bitcoind runs; starting 4 signers, 4 nodes and a miner");
+    cluster.start().await?;
+    cluster.start_miner(0).await?;
+    let start = started.elapsed();
+    println!(
+        "all run after {:.1} s; logs are in {}/logs",
+        start.as_secs_f64(),
+        settings.dir.display()
+    );
+    round_trip(cluster, start).await
 }
 
 /// Until Ctrl-C, or until a process dies.

@@ -54,6 +54,8 @@ pub(crate) async fn provision(
     devnet
         .generate(FIRST_BITCOIN_BLOCKS, &wallet.new_address().await?)
         .await?;
+    // The chain names this tip: a bitcoind that is killed must not forget it.
+    devnet.flush().await?;
     let tip = bitcoin.client().tip().await?;
 
     let defaults = Parameters::regtest(Regtest {
