@@ -1,5 +1,10 @@
 //! The end-to-end suite: whole federations of real processes and a real bitcoind. Run with `--test-threads=1`: each
 //! scenario is a federation with real slots, and two cores carry one.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files that a test makes need not survive a power loss"
+)]
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alloy_sol_types::SolCall as _;

@@ -172,9 +172,9 @@ impl Driver {
     fn replay_recent(&mut self) -> anyhow::Result<()> {
         let store = self.tools.store.clone();
         let recent = store.scan::<Recent>(&[], MAX_RECENT)?;
-        for (key, ()) in recent {
-            let key =
-                RecentKey::from_bytes(&key).context("table recent: a key of the wrong length")?;
+        for entry in recent {
+            let key = RecentKey::from_bytes(&entry.key)
+                .context("table recent: a key of the wrong length")?;
             let Some(proposal) = store.get::<Blocks>(&key.id)? else {
                 continue;
             };

@@ -45,7 +45,7 @@ pub(crate) enum Done {
     },
     Built {
         slot: Slot,
-        outcome: anyhow::Result<Proposal>,
+        outcome: anyhow::Result<Box<Proposal>>,
     },
     Approved {
         id: BlockId,
@@ -265,7 +265,7 @@ pub(crate) struct BuildPlan {
 }
 
 /// Builds a block, and has the signer sign it.
-pub(crate) async fn build(tools: &Tools, plan: BuildPlan) -> anyhow::Result<Proposal> {
+pub(crate) async fn build(tools: &Tools, plan: BuildPlan) -> anyhow::Result<Box<Proposal>> {
     let chain = &tools.chain;
     let parent = &plan.parent;
     let advance = match tools.bitcoin.plan(chain, &parent.peg).await {
@@ -309,7 +309,7 @@ pub(crate) async fn build(tools: &Tools, plan: BuildPlan) -> anyhow::Result<Prop
     let block = draft.into_block(payload);
     let signer = tools.signer.as_ref().context("this node has no signer")?;
     let signature = signer.sign_proposal(&block.header).await?;
-    Ok(Proposal { block, signature })
+    Ok(Box::new(Proposal { block, signature }))
 }
 
 /// The batch to record: a replacement of a stuck one, else the next one, if any.

@@ -9,4 +9,4 @@ mod store;
 
 pub use error::StoreError;
 pub use schema::{Key, Table};
-pub use store::{Batch, Store, TableSize};
+pub use store::{Batch, Entry, Store, TableSize};

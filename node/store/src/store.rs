@@ -21,6 +21,15 @@ impl fmt::Debug for Store {
     }
 }
 
+/// An entry of a table, as a scan finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<V> {
+    /// The key's bytes.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: V,
+}
+
 /// How much a table holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSize {
@@ -94,7 +103,7 @@ impl Store {
         Ok(self.db.get_pinned_cf(family, key.to_bytes())?.is_some())
     }
 
-    /// Entries whose keys start with `prefix`, in key order, `limit` of them at most, with their keys' bytes.
+    /// Entries whose keys start with `prefix`, in key order, `limit` of them at most.
     ///
     /// # Errors
     /// - as [`Store::get`].
@@ -102,7 +111,7 @@ impl Store {
         &self,
         prefix: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, T::Value)>, StoreError> {
+    ) -> Result<Vec<Entry<T::Value>>, StoreError> {
         let family = self.family(T::NAME)?;
         let mode = IteratorMode::From(prefix, rocksdb::Direction::Forward);
         let mut entries = Vec::new();
@@ -111,7 +120,10 @@ impl Store {
             if entries.len() >= limit || !key.starts_with(prefix) {
                 break;
             }
-            entries.push((key.into_vec(), decode::<T>(&value)?));
+            entries.push(Entry {
+                value: decode::<T>(&value)?,
+                key: key.into_vec(),
+            });
         }
         Ok(entries)
     }
@@ -288,7 +300,10 @@ mod tests {
         }
         batch.commit().unwrap();
         let ids: Vec<_> = store.scan::<FinalChain>(&[], 10).unwrap();
-        let ids: Vec<_> = ids.into_iter().map(|(_, id)| id.to_bytes()[0]).collect();
+        let ids: Vec<_> = ids
+            .into_iter()
+            .map(|entry| entry.value.to_bytes()[0])
+            .collect();
         assert_eq!(ids, [1, 2, 44]);
     }
 }

@@ -56,6 +56,7 @@ fn the_three_exact_forms_are_read() {
 fn every_other_form_credits_nobody() {
     let fed = federation();
     let fed = fed.as_bytes();
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     let cases: [(&[(&[u8], u64)], Unattributable); 6] = [
         (&[(fed, 5000)], Unattributable::NoRecipient),
         (

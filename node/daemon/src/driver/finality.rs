@@ -58,8 +58,8 @@ impl Driver {
         batch.put::<Root>(&Only, &postcard::to_stdvec(&anchor)?)?;
         batch.put::<Positions>(&Position::Final, &last.id)?;
         batch.put::<Positions>(&Position::PowFinal, &anchor.header.pow.id)?;
-        for (key, ()) in store.scan::<Recent>(&[], MAX_STALE)? {
-            match RecentKey::from_bytes(&key) {
+        for entry in store.scan::<Recent>(&[], MAX_STALE)? {
+            match RecentKey::from_bytes(&entry.key) {
                 Some(key) if key.height <= last.height => batch.delete::<Recent>(&key)?,
                 _above => break,
             }

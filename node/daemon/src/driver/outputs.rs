@@ -191,7 +191,7 @@ impl Driver {
     pub(super) fn built(
         &mut self,
         slot: Slot,
-        outcome: anyhow::Result<Proposal>,
+        outcome: anyhow::Result<Box<Proposal>>,
     ) -> anyhow::Result<()> {
         let proposal = match outcome {
             Ok(proposal) => proposal,
@@ -224,8 +224,8 @@ impl Driver {
             "proposed block {}",
             short(verified.id())
         );
-        self.publish(Topic::Proposals, &proposal);
-        self.proposals.insert(verified.id(), Arc::new(proposal));
+        self.publish(Topic::Proposals, proposal.as_ref());
+        self.proposals.insert(verified.id(), Arc::from(proposal));
         self.step(Input::Proposal(Box::new(verified)))
     }
 
