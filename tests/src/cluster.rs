@@ -368,7 +368,7 @@ impl Cluster {
     /// # Errors
     /// - where its files cannot be written.
     pub fn add_observer(&mut self, name: &str, spec: &ChainSpec) -> anyhow::Result<usize> {
-        let ports = free_ports(4)?;
+        let ports = free_ports(4, &self.plan.ports())?;
         let node = provision::node_plan(&self.dir, name, &ports)?;
         provision::write_observer(&self.dir, &self.plan, &node, &self.bitcoin, spec)?;
         self.plan.nodes.push(node);

@@ -4,13 +4,13 @@
     clippy::disallowed_methods,
     reason = "files that a test makes need not survive a power loss"
 )]
-
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use alloy_sol_types::SolCall as _;
 use alys_contracts::{BRIDGE_EVM_ADDRESS, abi};
 use alys_execution::eth::BlockRef;
 use alys_protocol::bytes::EvmAddress;
+use alys_protocol::spec::Chain;
 use alys_protocol::units::{BtcHeight, BurnSequence, MemberId, Sats, SideHeight};
 use alys_provision::files::{self, Readers};
 use alys_rpc::NodeRpcClient as _;
@@ -546,15 +546,28 @@ async fn a_wrong_certificate_or_chain_spec_is_said_and_the_node_stays_outside() 
         fs::rename(own.join(format!("{file}.kept")), own.join(file)).unwrap();
     }
 
-    // Member 3 with another chain spec: its own signer refuses it.
+    // Member 3 with another chain spec: its database is of another chain, and without one its signer refuses.
     let path = own.join("chain.toml");
     let text = fs::read_to_string(&path).unwrap();
     let changed = text.replace("slots_per_record = 5", "slots_per_record = 6");
     assert_ne!(changed, text);
     files::write(&path, changed.as_bytes(), Readers::All).unwrap();
+    let right = bench.cluster.chain().digest().to_string();
+    let wrong = Chain::new(toml::from_str(&changed).unwrap())
+        .unwrap()
+        .digest()
+        .to_string();
     let log = bench.cluster.start_failing_node(3).await.unwrap();
     let said = log.lines().last().unwrap_or_default();
-    assert!(said.contains("spec") && said.contains("expected"), "{said}");
+    assert!(said.contains(&right) && said.contains(&wrong), "{said}");
+    let (store, kept) = (own.join("data/store"), own.join("data/store.kept"));
+    fs::rename(&store, &kept).unwrap();
+    let log = bench.cluster.start_failing_node(3).await.unwrap();
+    let said = log.lines().last().unwrap_or_default();
+    assert!(said.contains("signer at"), "{said}");
+    assert!(said.contains(&right) && said.contains(&wrong), "{said}");
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&kept, &store).unwrap();
     files::write(&path, text.as_bytes(), Readers::All).unwrap();
 
     // A stranger with another chain spec: its peers refuse it, and it says so.

@@ -40,6 +40,15 @@ pub(crate) fn loopback(port: u16) -> SocketAddr {
 }
 
 impl Plan {
+    /// All ports of it.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let nodes = self.nodes.iter();
+        nodes
+            .flat_map(|node| [node.signer, node.rpc, node.evm, node.p2p])
+            .chain([self.bitcoin_rpc, self.bitcoin_p2p])
+            .collect()
+    }
+
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = dir.join(PLAN_FILE);
         if !path.exists() {
@@ -74,8 +83,8 @@ pub(crate) fn signer_dir(dir: &Path, name: &str) -> PathBuf {
 const FIRST_PORT: u16 = 20_000;
 const LAST_PORT: u16 = 32_000;
 
-/// Free ports, all different. Where to begin looking differs from process to process.
-pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+/// Free ports, all different and none of `taken`, which may belong to a process that is down. Where to begin looking differs from process to process.
+pub(crate) fn free_ports(count: usize, taken: &[u16]) -> anyhow::Result<Vec<u16>> {
     let span = u32::from(LAST_PORT - FIRST_PORT);
     let begin = std::process::id().wrapping_mul(61) % span;
     let mut held = Vec::new();
@@ -84,6 +93,9 @@ pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
             break;
         }
         let port = FIRST_PORT + u16::try_from((begin + step) % span)?;
+        if taken.contains(&port) {
+            continue;
+        }
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             held.push((port, listener));
         }

@@ -35,7 +35,7 @@ pub(crate) async fn provision(
     dir: &Path,
     options: &Options,
 ) -> anyhow::Result<(Plan, BitcoinNode)> {
-    let ports = free_ports(2 + 4 * NAMES.len())?;
+    let ports = free_ports(2 + 4 * NAMES.len(), &[])?;
     let (bitcoin_ports, node_ports) = ports.split_at(2);
     let mut nodes = Vec::new();
     for (name, ports) in NAMES.iter().zip(node_ports.chunks(4)) {

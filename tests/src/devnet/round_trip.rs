@@ -249,8 +249,8 @@ pub async fn round_trip(cluster: &mut Cluster, start: Duration) -> anyhow::Resul
 
     let status = node.status().await?;
     let head = node.rpc.head_block().await?;
-    let slots = head.slot.get().saturating_sub(begin.slot.get());
-    let blocks = head.height.get().saturating_sub(begin.height.get());
+    let slots = head.slot.get().saturating_sub(first.slot.get());
+    let blocks = head.height.get().saturating_sub(first.height.get());
     let nodes = cluster.running_nodes()?;
     Ok(Summary {
         certified_height: status.head.height.get(),
