@@ -1,7 +1,7 @@
 //! The Bitcoin node as the driver uses it: scans from a ledger's cursor, fee rates and broadcasts.
 
 use crate::config::BitcoinConfig;
-use alys_bitcoin::{BitcoinClient, BlockCache, Credentials, FeePolicy, NodeConfig};
+use alys_bitcoin::{BitcoinClient, BlockCache, Credentials, FeePolicy, NodeConfig, RpcError};
 use alys_chain::{
     Advance, BitcoinFacts, MAX_BITCOIN_BLOCKS, PegState, ScannedBlock, Scanner, plan_advance,
 };
@@ -10,9 +10,17 @@ use alys_protocol::spec::Chain;
 use alys_protocol::units::{BtcHeight, SatsPerKvb};
 use anyhow::{Context as _, bail};
 use bitcoin::Transaction;
+use std::time::Duration;
 
 /// Serialised Bitcoin blocks kept in memory.
 const CACHE_BYTES: usize = 64 << 20;
+
+/// What a Bitcoin node says while it scans for somebody else.
+const SCAN_UNDER_WAY: &str = "Scan already in progress";
+/// With [`BETWEEN_SCANS`] five minutes: the length of a scan on mainnet.
+const MAX_SCAN_ATTEMPTS: u32 = 600;
+/// There is no event to wait for.
+const BETWEEN_SCANS: Duration = Duration::from_millis(500);
 
 /// A verified Bitcoin node.
 pub(crate) struct BitcoinSide {
@@ -117,10 +125,20 @@ impl BitcoinSide {
     /// The unspent outputs of the federation's script, from Bitcoin's own set.
     pub(crate) async fn unspent(&self, chain: &Chain) -> anyhow::Result<Vec<alys_chain::Unspent>> {
         let script = chain.wallet().script_pubkey().to_hex_string();
-        let scan = self
-            .client
-            .scan_unspent(&[format!("raw({script})")])
-            .await?;
+        let descriptors = [format!("raw({script})")];
+        let mut attempts = 0;
+        let scan = loop {
+            match self.client.scan_unspent(&descriptors).await {
+                // It scans for one client at a time, and other nodes that share it may be starting, too.
+                Err(RpcError::Refused { message, .. })
+                    if message.contains(SCAN_UNDER_WAY) && attempts < MAX_SCAN_ATTEMPTS =>
+                {
+                    attempts += 1;
+                    tokio::time::sleep(BETWEEN_SCANS).await;
+                }
+                outcome => break outcome?,
+            }
+        };
         Ok(scan
             .outputs
             .into_iter()
