@@ -16,9 +16,12 @@
 extern crate alloc;
 
 pub mod catalogue;
+pub mod mint;
 pub mod pegout;
 pub mod persist;
 pub mod policy;
+pub mod pow;
+pub mod proof;
 mod refusal;
 pub mod signer;
 pub mod state;

@@ -4,7 +4,8 @@
 
 mod execution;
 
-pub use execution::{ExecutionHeader, execution_header, withdrawals_root};
+pub use crate::proof::ExecutionHeader;
+pub use execution::{execution_header, withdrawals_root};
 
 use crate::refusal::{equal, refusal};
 use alys_protocol::body::Body;

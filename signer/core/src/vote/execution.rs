@@ -1,8 +1,9 @@
 //! Rule `execution-header`: the execution block that a header names follows from the header.
 
+use crate::proof::ExecutionHeader;
 use crate::refusal::{equal, refusal};
-use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, b256, keccak256};
-use alloy_rlp::{Decodable as _, RlpDecodable, RlpEncodable};
+use alloy_primitives::{Address, B64, B256, U256, b256};
+use alloy_rlp::RlpEncodable;
 use alys_protocol::bytes::{BlockId, Digest};
 use alys_protocol::execution::Withdrawal;
 use alys_protocol::header::{Header, prev_randao};
@@ -18,55 +19,6 @@ const EMPTY_REQUESTS: B256 =
     b256!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 
 const RULE: Rule = Rule::ExecutionHeader;
-
-/// An execution block's header as of Prague, in the order of its RLP.
-///
-/// Sources: yellow paper 4.3, EIP-1559, EIP-4399, EIP-4895, EIP-4844, EIP-4788, EIP-7685.
-#[derive(Debug, Clone, PartialEq, Eq, RlpEncodable, RlpDecodable)]
-pub struct ExecutionHeader {
-    /// Hash of the parent.
-    pub parent_hash: B256,
-    /// Of an empty list.
-    pub ommers_hash: B256,
-    /// Fee recipient: the vault.
-    pub beneficiary: Address,
-    /// State after the block.
-    pub state_root: B256,
-    /// Trie root of the transactions.
-    pub transactions_root: B256,
-    /// Trie root of the receipts.
-    pub receipts_root: B256,
-    /// Bloom over the logs.
-    pub logs_bloom: Bloom,
-    /// Zero since the merge.
-    pub difficulty: U256,
-    /// Height.
-    pub number: u64,
-    /// Gas limit.
-    pub gas_limit: u64,
-    /// Gas used.
-    pub gas_used: u64,
-    /// Unix time in seconds.
-    pub timestamp: u64,
-    /// Up to 32 free bytes.
-    pub extra_data: Bytes,
-    /// `prevRandao`.
-    pub prev_randao: B256,
-    /// Zero since the merge.
-    pub nonce: B64,
-    /// Base fee in wei.
-    pub base_fee_per_gas: U256,
-    /// Trie root of the withdrawals.
-    pub withdrawals_root: B256,
-    /// Zero: no blobs.
-    pub blob_gas_used: u64,
-    /// Zero: no blobs.
-    pub excess_blob_gas: u64,
-    /// The side block's parent id.
-    pub parent_beacon_block_root: B256,
-    /// Of no requests.
-    pub requests_hash: B256,
-}
 
 /// The trie root of withdrawals (EIP-4895), which an execution header commits to.
 pub fn withdrawals_root(withdrawals: &[Withdrawal]) -> Digest {
@@ -102,13 +54,8 @@ pub fn execution_header(
     withdrawals: &[Withdrawal],
 ) -> Result<ExecutionHeader, Refusal> {
     let hash = |bytes: &[u8; 32]| B256::new(*bytes);
-    equal(
-        RULE,
-        "execution header with hash",
-        hash(header.execution_hash.as_bytes()),
-        keccak256(rlp),
-    )?;
-    let execution = decode(rlp)?;
+    let execution = ExecutionHeader::with_hash(header.execution_hash, rlp)
+        .map_err(|error| refusal(RULE, "the execution header that the block names", error))?;
     equal(
         RULE,
         "parent hash",
@@ -165,12 +112,5 @@ pub fn execution_header(
         hash(withdrawals_root(withdrawals).as_bytes()),
         execution.withdrawals_root,
     )?;
-    Ok(execution)
-}
-
-fn decode(mut rlp: &[u8]) -> Result<ExecutionHeader, Refusal> {
-    let execution = ExecutionHeader::decode(&mut rlp)
-        .map_err(|error| refusal(RULE, "the RLP of a Prague header of 21 fields", error))?;
-    equal(RULE, "bytes after the header", 0, rlp.len())?;
     Ok(execution)
 }
