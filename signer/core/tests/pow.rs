@@ -164,6 +164,25 @@ fn the_range_is_of_this_chain() {
 }
 
 #[test]
+fn a_range_that_is_final_already_is_not_paid_again() {
+    // The parent's record ends at 5; one that ends there again is empty, one below goes back.
+    let mut honest = Honest::of_four();
+    honest.grow(8);
+    let (record, state) = honest.record(5, EASY);
+    honest.extend(1, |link| {
+        link.header.pow = state;
+        link.body.pow = Some(record);
+    });
+    for end in [4, 5] {
+        let request = on_top(&honest, end, |_| ());
+        let refusal = judge(&honest.chain, &request).unwrap_err();
+        assert_eq!(refusal.rule, Rule::Bundle);
+        assert!(refusal.expected.contains("above height 5"), "{refusal}");
+    }
+    assert_eq!(judge(&honest.chain, &on_top(&honest, 6, |_| ())), Ok(()));
+}
+
+#[test]
 fn what_cannot_be_final_is_not_finalised_by_work() {
     // Of three blocks up to the parent the second: the parent itself never is final for its child.
     for end in [8, 9] {

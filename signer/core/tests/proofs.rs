@@ -232,6 +232,13 @@ fn only_canonical_nodes_are_read() {
         branch(&[(3, child.clone()), (1, large)], string(&[])),
         &[0x12]
     )));
+    // A nibble that hides behind an even path.
+    for path in [[0x01, 0x12], [0x21, 0x12]] {
+        assert!(shape(of_node(
+            list(&[string(&path), child.clone()]),
+            &[0x12]
+        )));
+    }
     // Extensions: to nothing, of nothing, to a leaf, to an extension.
     assert!(shape(of_node(
         list(&[string(&[0x11]), string(&[])]),
@@ -376,6 +383,14 @@ fn receipts_of_every_type_are_read_and_no_others() {
     assert!(Receipt::decode(&fields(&[1], &[1; 9], 256, &[])).is_err());
     assert!(Receipt::decode(&fields(&[1], &[0, 1], 256, &[])).is_err());
     assert!(Receipt::decode(&fields(&[1], &[5], 255, &[])).is_err());
+    let fifth = [
+        string(&[1]),
+        string(&[5]),
+        string(&[0; 256]),
+        list(&[]),
+        string(&[]),
+    ];
+    assert!(Receipt::decode(&list(&fifth)).is_err());
     let log_of = |address: usize, topics: &[Vec<u8>]| {
         list(&[string(&vec![1; address]), list(topics), string(&[7])])
     };
