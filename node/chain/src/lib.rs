@@ -7,7 +7,8 @@
 //! The way of a block: [`consume`] reads the Bitcoin transactions that it consumes, [`next_batch`] decides the peg-outs,
 //! [`check_block`] holds a received block against both, and [`Checked::finish`] adds the burns of its receipts once it
 //! is executed. [`apply`] does the same for a block that is certified already. A leader starts from
-//! [`plan_advance`] and [`draft`] instead.
+//! [`plan_advance`] and [`draft`] instead. [`DepositProver`] shows deposits to signers, and [`Footing`] says whether the
+//! peg stands still.
 #![cfg_attr(
     not(test),
     warn(
@@ -28,11 +29,13 @@ mod error;
 mod ledger;
 mod payload;
 mod pow;
+mod proof;
 mod reader;
 mod reconcile;
 mod scan;
 mod shared;
 mod supply;
+mod watch;
 mod withdrawals;
 
 pub use batch::{MIN_FEE_RATE, NoBatch, next_batch, replacement, replacement_rate};
@@ -52,10 +55,12 @@ pub use ledger::{
 };
 pub use payload::{PayloadAttributes, payload_attributes};
 pub use pow::{check_distance, check_work};
+pub use proof::{DepositProofError, DepositProver, MerkleTree, deposits};
 pub use reconcile::{Discrepancy, Unspent, reconcile};
 pub use scan::{Advance, BitcoinFacts, PlanError, ScanError, ScannedBlock, Scanner, plan_advance};
 pub use shared::Shared;
 pub use supply::{EvmSupply, Supply};
+pub use watch::{CursorPlace, DeepReorganisation, Footing, PegHalt, cursor_place};
 pub use withdrawals::{
     FeeError, FeePayment, FeeShares, WithdrawalError, expected_withdrawals, fee_distribution,
 };

@@ -2,6 +2,7 @@
 
 use crate::consume::{ConsumeError, Consumed, MAX_BITCOIN_BLOCKS};
 use crate::ledger::PegState;
+use crate::proof::proof_bytes;
 use crate::reader::Reader;
 use alys_protocol::peg::{
     ConsumedTransaction, Cursor, TransactionError, WHOLE_BLOCK, encode_stripped,
@@ -21,6 +22,8 @@ pub struct ScannedBlock {
     pub hash: BlockHash,
     /// The transactions at or behind the ledger's cursor, in order.
     pub transactions: Vec<ConsumedTransaction>,
+    /// Bytes of the proof of one of them, at most.
+    pub proof_bytes: usize,
 }
 
 /// A block that does not continue the scan.
@@ -143,6 +146,7 @@ impl<'a> Scanner<'a> {
             height,
             hash,
             transactions,
+            proof_bytes: proof_bytes(block),
         })
     }
 
@@ -193,6 +197,11 @@ impl BitcoinFacts {
     }
 }
 
+/// Bytes of proofs that one side block's consumed transactions may need: with these, a request to a signer is far from
+/// [`MAX_FRAME_BYTES`](alys_protocol::signer::MAX_FRAME_BYTES). Each proof repeats its block's coinbase, which the
+/// Bitcoin miner makes as long as it likes.
+const MAX_PROOF_BYTES: usize = 4 << 20;
+
 /// How far a block advances the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
@@ -237,6 +246,7 @@ pub fn plan_advance(
     let mut reader = Reader::new(chain, state);
     let mut cursor = *state.cursor();
     let mut transactions = Vec::new();
+    let mut proofs = 0usize;
     let furthest = state.cursor().height.saturating_add(MAX_BITCOIN_BLOCKS);
     let blocks = if state.halt().is_some() { &[] } else { blocks };
     'blocks: for block in blocks {
@@ -260,6 +270,11 @@ pub fn plan_advance(
             next_tx: WHOLE_BLOCK,
         };
         for transaction in &block.transactions {
+            proofs = proofs.saturating_add(block.proof_bytes);
+            // The first one of a side block always fits: a coinbase is at most as long as any transaction.
+            if proofs > MAX_PROOF_BYTES && !transactions.is_empty() {
+                break 'blocks;
+            }
             match reader.read(&end, transaction) {
                 Ok(()) => {}
                 Err(
