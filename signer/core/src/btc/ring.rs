@@ -1,0 +1,221 @@
+//! The best chain's newest headers in memory, what changes them, and how they are stored.
+
+use super::network::meets_bits;
+use super::{Headers, LightClient, RING_HEADERS, Tip, decode, encode};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use alys_protocol::bounded::BoundedVec;
+use alys_protocol::signer::BitcoinHeaderBytes;
+use alys_protocol::units::BtcHeight;
+use bitcoin::BlockHash;
+use bitcoin::block::Header;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The newest [`RING_HEADERS`] headers of the best chain; empty before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderChain {
+    tip: Option<Tip>,
+    headers: VecDeque<Header>,
+}
+
+/// What judged headers change: everything from `first` on is replaced by `headers`.
+#[must_use = "headers that were judged good are not yet kept"]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    pub(super) first: BtcHeight,
+    pub(super) headers: Vec<Header>,
+    pub(super) tip: Tip,
+}
+
+/// A ring as it is stored: consecutive headers and the height of the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredHeaders {
+    /// Height of the first.
+    pub first: BtcHeight,
+    /// The headers, lowest first.
+    pub headers: BoundedVec<BitcoinHeaderBytes, RING_HEADERS>,
+}
+
+/// Stored headers that are no chain from the checkpoint: the store is damaged, or officers named another checkpoint. The
+/// chain is then opened anew.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LoadError {
+    /// Too few for the rules, or heights that do not fit.
+    #[error(
+        "expected headers from height {expected} to the checkpoint, found {found} from {first}"
+    )]
+    Incomplete {
+        /// The height that the chain must reach down to.
+        expected: BtcHeight,
+        /// The lowest height found.
+        first: BtcHeight,
+        /// Headers found.
+        found: usize,
+    },
+    /// A header is not the child of the one before.
+    #[error("expected a child of {expected} at height {height}, found one of {found}")]
+    Link {
+        /// Its height.
+        height: BtcHeight,
+        /// Hash of the header before.
+        expected: BlockHash,
+        /// The parent that it has.
+        found: BlockHash,
+    },
+    /// A header has not the bits that follow from those before, or does not meet them.
+    #[error("header {hash} at height {height} has not its work")]
+    Work {
+        /// Its height.
+        height: BtcHeight,
+        /// Its hash.
+        hash: BlockHash,
+    },
+    /// The chain does not contain the checkpoint.
+    #[error("expected checkpoint {expected} at height {height}, found {found:?}")]
+    Checkpoint {
+        /// The checkpoint's height.
+        height: BtcHeight,
+        /// The checkpoint's hash.
+        expected: BlockHash,
+        /// The hash found there, if any.
+        found: Option<BlockHash>,
+    },
+}
+
+impl Headers for HeaderChain {
+    fn tip(&self) -> Option<Tip> {
+        self.tip
+    }
+
+    fn header(&self, height: BtcHeight) -> Option<Header> {
+        let place = height.checked_sub(self.first()?.get())?;
+        self.headers
+            .get(usize::try_from(place.get()).ok()?)
+            .copied()
+    }
+}
+
+impl HeaderChain {
+    /// The lowest height kept; none where the chain is not opened.
+    pub fn first(&self) -> Option<BtcHeight> {
+        let above = u32::try_from(self.headers.len()).ok()?.checked_sub(1)?;
+        self.tip?.height.checked_sub(above)
+    }
+
+    /// Takes over an update that was judged against this chain, after it was stored.
+    ///
+    /// # Errors
+    /// - [`LoadError::Link`] where it was judged against another one; nothing changes then.
+    pub fn apply(&mut self, update: &Update) -> Result<(), LoadError> {
+        let below = update.first.checked_sub(1);
+        let parent = below.and_then(|height| self.hash(height));
+        if let (Some(tip), Some(header)) = (self.tip, update.headers.first())
+            && parent != Some(header.prev_blockhash)
+        {
+            return Err(LoadError::Link {
+                height: update.first,
+                expected: parent.unwrap_or(tip.hash),
+                found: header.prev_blockhash,
+            });
+        }
+        let kept = self
+            .first()
+            .and_then(|first| update.first.checked_sub(first.get()))
+            .map_or(0, |kept| usize::try_from(kept.get()).unwrap_or(usize::MAX));
+        self.headers.truncate(kept);
+        self.headers
+            .reserve_exact(RING_HEADERS.saturating_sub(self.headers.len()));
+        for header in &update.headers {
+            if self.headers.len() >= RING_HEADERS {
+                self.headers.pop_front();
+            }
+            self.headers.push_back(*header);
+        }
+        self.tip = Some(update.tip);
+        Ok(())
+    }
+
+    /// The ring to store whole; none where the chain is not opened.
+    pub fn stored(&self) -> Option<StoredHeaders> {
+        Some(StoredHeaders {
+            first: self.first()?,
+            headers: BoundedVec::new(self.headers.iter().map(encode).collect()).ok()?,
+        })
+    }
+}
+
+impl Update {
+    /// The lowest height that changes. Stored headers above the last of [`Update::headers`] go, too.
+    pub fn first(&self) -> BtcHeight {
+        self.first
+    }
+
+    /// The newest header after the update.
+    pub fn tip(&self) -> Tip {
+        self.tip
+    }
+
+    /// The headers to store, with their heights.
+    pub fn headers(&self) -> impl Iterator<Item = (BtcHeight, BitcoinHeaderBytes)> {
+        let heights = (self.first.get()..).map(BtcHeight::new);
+        heights.zip(self.headers.iter().map(encode))
+    }
+}
+
+impl LightClient {
+    /// Reads a stored ring back and checks again that it is a chain from the checkpoint: links, work and difficulty.
+    ///
+    /// # Errors
+    /// - [`LoadError`] for the first thing that is wrong with it; it must not be used then.
+    pub fn load(&self, stored: &StoredHeaders) -> Result<HeaderChain, LoadError> {
+        let opening = self.standing(&HeaderChain::default()).from;
+        let incomplete = LoadError::Incomplete {
+            expected: opening,
+            first: stored.first,
+            found: stored.headers.len(),
+        };
+        let mut chain = HeaderChain::default();
+        let mut height = stored.first;
+        for bytes in &stored.headers {
+            let header = decode(bytes).ok_or(incomplete.clone())?;
+            let hash = header.block_hash();
+            if let Some(tip) = chain.tip {
+                if header.prev_blockhash != tip.hash {
+                    return Err(LoadError::Link {
+                        height,
+                        expected: tip.hash,
+                        found: header.prev_blockhash,
+                    });
+                }
+                height = tip.height.checked_add(1).ok_or(incomplete.clone())?;
+            }
+            // What the lowest headers' bits follow from is no longer there.
+            let required = height
+                .checked_sub(1)
+                .and_then(|parent| self.rules().required_bits(&chain, parent, header.time));
+            if required.is_some_and(|bits| bits != header.bits)
+                || !meets_bits(self.rules().easiest_target(), header.bits, hash)
+            {
+                return Err(LoadError::Work { height, hash });
+            }
+            chain.headers.push_back(header);
+            chain.tip = Some(Tip { height, hash });
+        }
+        if stored.first > opening && stored.headers.len() < RING_HEADERS {
+            return Err(incomplete);
+        }
+        let checkpoint = self.checkpoint();
+        let found = chain.hash(checkpoint.height);
+        // Below the ring: every header in it descends from the checkpoint, which was checked when it was opened.
+        if checkpoint.height >= stored.first && found != Some(checkpoint.hash) {
+            return Err(LoadError::Checkpoint {
+                height: checkpoint.height,
+                expected: checkpoint.hash,
+                found,
+            });
+        }
+        Ok(chain)
+    }
+}
