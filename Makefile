@@ -17,11 +17,12 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make devnet ONCE=1   stop after one round trip      make devnet FRESH=1   begin a new chain"
+	@echo "  make devnet ONCE=1 SLOTS=200   then measure the time between blocks over 200 slots; see target/devnet/summary.json"
 	@echo "  Caches are in \$$ALYS_CACHE (now $${ALYS_CACHE:-$$HOME/.cache/alys})."
 
 ## The appliance
 
-# ONCE and FRESH reach the program as environment variables: make exports what is set on its command line.
+# ONCE, FRESH and SLOTS reach the program as environment variables: make exports what is set on its command line.
 # The program that was just built is run, not `cargo run -p`: cargo would choose features for one package and build again.
 .PHONY: devnet
 devnet: build setup-bitcoin ## Run a federation of four with bitcoind, signers and a miner on this machine
@@ -80,11 +81,12 @@ unit: setup-rocksdb setup-contracts setup-bitcoin setup-tools ## Run unit, prope
 	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not binary(e2e)'
 	$(in_env) cargo test $(cargo_flags) --doc
 
-# One at a time: each scenario is a whole federation with real slots, and two cores carry one.
+# Four at a time: each scenario is a whole federation, which waits for its slots most of the time and takes a fifth of
+# one core. The longest comes first, in the order of names.
 .PHONY: e2e
 e2e: setup-rocksdb setup-bitcoin ## Run the end-to-end suite on real processes
 	$(in_env) cargo build $(cargo_flags) --all-targets
-	$(in_env) cargo test $(cargo_flags) --test e2e -- --test-threads=1
+	$(in_env) cargo test $(cargo_flags) --test e2e -- --test-threads=4
 
 ## Set-up: each part does nothing when it is done already
 

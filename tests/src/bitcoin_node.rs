@@ -2,9 +2,12 @@
 
 use alys_bitcoin::devnet::{DevnetError, DevnetNode};
 use alys_bitcoin::{BitcoinClient, ConfigError, Credentials, NodeConfig, RpcError};
-use bitcoin::Network;
+use anyhow::{Context as _, ensure};
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::{Address, Network, Transaction};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -171,6 +174,32 @@ impl BitcoinNode {
     /// - [`NodeError::Devnet`] never on regtest.
     pub fn devnet(&self) -> Result<DevnetNode, NodeError> {
         Ok(DevnetNode::new(self.client.clone())?)
+    }
+
+    /// Makes a block with exactly these transactions, which relay rules may forbid and consensus rules may not.
+    ///
+    /// # Errors
+    /// - where the node says no or cannot be asked.
+    pub async fn generate_block(
+        &self,
+        address: &Address,
+        transactions: &[Transaction],
+    ) -> anyhow::Result<()> {
+        let raw: Vec<String> = transactions.iter().map(serialize_hex).collect();
+        let cookie = fs::read_to_string(self.dir.join("regtest").join(".cookie"))?;
+        let (user, password) = cookie.split_once(':').context("no cookie")?;
+        let request = json!({
+            "jsonrpc": "2.0",
+            "id": 0,
+            "method": "generateblock",
+            "params": [address, raw],
+        });
+        let client = reqwest::Client::builder().timeout(STOP_LIMIT).build()?;
+        let call = client.post(self.config().url).json(&request);
+        let answer = call.basic_auth(user, Some(password)).send().await?;
+        let answer: Value = answer.json().await?;
+        ensure!(answer["result"]["hash"].is_string(), "{answer}");
+        Ok(())
     }
 
     /// What another client of it needs.

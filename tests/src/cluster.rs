@@ -1,29 +1,29 @@
 //! A federation of four on one machine: bitcoind, a signer and a node for each member, a miner, and observers.
 
+mod client;
+mod members;
+mod miner;
 mod plan;
 mod provision;
+mod transactions;
+
+pub use client::NodeClient;
+pub use miner::MINER;
+pub use transactions::fee_accounts;
 
 use crate::bitcoin_node::BitcoinNode;
-use crate::evm::{Call, TestAccount};
-use crate::process::{Process, Program};
+use crate::process::Process;
 use crate::wait::wait_until;
 use alys_bitcoin::devnet::DevnetWallet;
-use alys_execution::EthClient;
-use alys_execution::receipt::Receipt;
-use alys_protocol::bytes::EvmAddress;
 use alys_protocol::spec::{Chain, ChainSpec};
-use alys_protocol::units::{ChainId, Sats};
-use alys_rpc::NodeRpcClient as _;
-use alys_rpc::types::{NodeStatus, PegStatus};
-use anyhow::{Context as _, bail};
-use bitcoin::script::PushBytesBuf;
-use bitcoin::{Address, Amount, Network, ScriptBuf, Transaction, TxOut};
-use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
-use plan::{NodePlan, PASSPHRASE, Plan, free_ports, loopback, node_dir, signer_dir};
+use alys_protocol::units::ChainId;
+use anyhow::Context as _;
+use plan::{NodePlan, Plan, node_dir};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
+
+pub use plan::PASSPHRASE;
 
 /// The wallet of the Bitcoin node that owns the first coins.
 pub const WALLET: &str = "devnet";
@@ -32,68 +32,29 @@ pub const FIRST_BITCOIN_BLOCKS: u32 = 110;
 
 /// Starts take seconds; the limit is for a machine that does much else.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// Within this a transaction is in a certified block, or something is wrong.
-const TRANSACTION_LIMIT: Duration = Duration::from_secs(90);
 
 /// What can differ between clusters.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Milliseconds of a slot, a multiple of 1000.
+    pub slot_ms: u64,
     /// Final blocks without proof of work before production halts.
     pub max_blocks_without_pow: u64,
     /// Milliseconds between two blocks of the miner.
     pub miner_pace_ms: u64,
+    /// Whether there is a second Bitcoin node, which stands for the rest of Bitcoin: from it the first one gets back the
+    /// blocks that it forgets when it is killed. It takes blocks only, no transactions.
+    pub bitcoin_peer: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            slot_ms: 2000,
             max_blocks_without_pow: alys_provision::parameters::REGTEST_MAX_BLOCKS_WITHOUT_POW,
             miner_pace_ms: 3000,
+            bitcoin_peer: false,
         }
-    }
-}
-
-/// How to talk to one node.
-#[derive(Debug, Clone)]
-pub struct NodeClient {
-    /// The node's JSON-RPC.
-    pub rpc: HttpClient,
-    /// Its execution client's.
-    pub eth: Arc<EthClient>,
-    /// Address of the former.
-    pub rpc_url: String,
-    /// Address of the latter.
-    pub evm_url: String,
-}
-
-impl NodeClient {
-    fn new(plan: &NodePlan) -> anyhow::Result<Self> {
-        let rpc_url = format!("http://{}", loopback(plan.rpc));
-        let evm_url = format!("http://{}", loopback(plan.evm));
-        Ok(Self {
-            rpc: HttpClientBuilder::default()
-                .request_timeout(Duration::from_secs(10))
-                .build(&rpc_url)?,
-            eth: Arc::new(EthClient::new(&evm_url)?),
-            rpc_url,
-            evm_url,
-        })
-    }
-
-    /// Where it stands.
-    ///
-    /// # Errors
-    /// - where it cannot be asked.
-    pub async fn status(&self) -> anyhow::Result<NodeStatus> {
-        Ok(self.rpc.node_status().await?)
-    }
-
-    /// The peg's ledger.
-    ///
-    /// # Errors
-    /// - where it cannot be asked.
-    pub async fn peg(&self) -> anyhow::Result<PegStatus> {
-        Ok(self.rpc.peg_status().await?)
     }
 }
 
@@ -105,6 +66,7 @@ pub struct Cluster {
     plan: Plan,
     chain: Chain,
     bitcoin: BitcoinNode,
+    bitcoin_peer: Option<BitcoinNode>,
     signers: Vec<Option<Process>>,
     nodes: Vec<Option<Process>>,
     miner: Option<Process>,
@@ -118,10 +80,10 @@ impl Cluster {
     pub async fn open(dir: &Path, options: Options) -> anyhow::Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("{}", dir.display()))?;
         let dir = std::path::absolute(dir)?;
-        let (plan, bitcoin) = match Plan::read(&dir)? {
+        let (plan, bitcoin, bitcoin_peer) = match Plan::read(&dir)? {
             Some(plan) => {
-                let bitcoin = provision::start_bitcoin(&dir, &plan).await?;
-                (plan, bitcoin)
+                let (bitcoin, peer) = provision::start_bitcoin(&dir, &plan).await?;
+                (plan, bitcoin, peer)
             }
             None => provision::provision(&dir, &options).await?,
         };
@@ -132,6 +94,7 @@ impl Cluster {
             options,
             chain: Chain::new(spec)?,
             bitcoin,
+            bitcoin_peer,
             signers: (0..plan.members).map(|_| None).collect(),
             nodes: plan.nodes.iter().map(|_| None).collect(),
             miner: None,
@@ -173,7 +136,11 @@ impl Cluster {
                 }
             }
         }
-        Ok(self.bitcoin.stop().await?)
+        self.bitcoin.stop().await?;
+        if let Some(peer) = &mut self.bitcoin_peer {
+            peer.stop().await?;
+        }
+        Ok(())
     }
 
     /// Folder of its state.
@@ -192,8 +159,8 @@ impl Cluster {
     }
 
     /// Its Bitcoin node.
-    pub fn bitcoin(&mut self) -> &mut BitcoinNode {
-        &mut self.bitcoin
+    pub fn bitcoin(&self) -> &BitcoinNode {
+        &self.bitcoin
     }
 
     /// The wallet with the first coins.
@@ -202,6 +169,43 @@ impl Cluster {
     /// - where the Bitcoin node cannot be asked.
     pub async fn wallet(&self) -> anyhow::Result<DevnetWallet> {
         Ok(self.bitcoin.devnet()?.wallet(WALLET).await?)
+    }
+
+    /// `kill -9` of the Bitcoin node, which forgets the blocks and transactions that it has not written to disk. With a
+    /// second Bitcoin node, the blocks are there before.
+    ///
+    /// # Errors
+    /// - where a node cannot be asked or ended.
+    pub async fn kill_bitcoin(&mut self) -> anyhow::Result<()> {
+        self.await_same_bitcoin_tip().await?;
+        Ok(self.bitcoin.kill().await?)
+    }
+
+    /// Starts the Bitcoin node again, and waits until it has its blocks back from the second one, if there is one.
+    ///
+    /// # Errors
+    /// - where it does not start, or does not get them.
+    pub async fn start_bitcoin(&mut self) -> anyhow::Result<()> {
+        self.bitcoin.restart().await?;
+        self.await_same_bitcoin_tip().await
+    }
+
+    async fn await_same_bitcoin_tip(&self) -> anyhow::Result<()> {
+        let Some(peer) = &self.bitcoin_peer else {
+            return Ok(());
+        };
+        let (one, other) = (self.bitcoin.client(), peer.client());
+        let what = "the two Bitcoin nodes to agree";
+        wait_until(
+            what,
+            START_LIMIT,
+            || Ok(()),
+            async || {
+                let (one, other) = (one.tip().await?, other.tip().await?);
+                Ok((one.hash == other.hash).then_some(()))
+            },
+        )
+        .await
     }
 
     /// How many nodes there are, observers among them.
@@ -217,6 +221,24 @@ impl Cluster {
         NodeClient::new(self.node_plan(index)?)
     }
 
+    /// The nodes that run.
+    pub fn running(&self) -> Vec<usize> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, process)| process.is_some())
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Clients of the nodes that run.
+    ///
+    /// # Errors
+    /// - never in practice.
+    pub fn running_nodes(&self) -> anyhow::Result<Vec<NodeClient>> {
+        let running = self.running().into_iter();
+        running.map(|index| self.node(index)).collect()
+    }
+
     /// The ids of the processes that run, with their names.
     pub fn processes(&self) -> Vec<(String, u32)> {
         let named = |(plan, process): (&NodePlan, &Option<Process>), kind: &str| {
@@ -229,211 +251,9 @@ impl Cluster {
         let miner = self.miner.as_ref().and_then(Process::pid);
         found.extend(miner.map(|pid| ("miner".to_owned(), pid)));
         found.extend(self.bitcoin.pid().map(|pid| ("bitcoind".to_owned(), pid)));
+        let peer = self.bitcoin_peer.as_ref().and_then(BitcoinNode::pid);
+        found.extend(peer.map(|pid| ("bitcoind peer".to_owned(), pid)));
         found
-    }
-
-    fn node_plan(&self, index: usize) -> anyhow::Result<&NodePlan> {
-        let found = self.plan.nodes.get(index);
-        found.with_context(|| format!("there is no node {index}"))
-    }
-
-    fn logs(&self) -> PathBuf {
-        self.dir.join("logs")
-    }
-
-    async fn spawn_signer(&mut self, member: usize) -> anyhow::Result<()> {
-        let plan = self.node_plan(member)?;
-        let config = signer_dir(&self.dir, &plan.name).join(alys_provision::config::SIGNER_FILE);
-        let program = Program {
-            name: &format!("signer-{}", plan.name),
-            program: "alys-signer",
-            arguments: strings(&["run", "--config", &text(&config)?, "--passphrase-fd", "0"]),
-            input: Some(PASSPHRASE.as_bytes()),
-        };
-        let process = Process::start(&self.logs(), program).await?;
-        slot(&mut self.signers, member)?.replace(process);
-        Ok(())
-    }
-
-    async fn await_signer(&mut self, member: usize) -> anyhow::Result<()> {
-        let plan = self.node_plan(member)?;
-        let address = loopback(plan.signer);
-        let what = format!("signer {} on {address}", plan.name);
-        self.wait(&what, START_LIMIT, async || {
-            // It listens once its keys are open.
-            Ok(tokio::net::TcpStream::connect(address).await.ok().map(drop))
-        })
-        .await
-    }
-
-    /// Starts a member's signer again, and waits until it listens.
-    ///
-    /// # Errors
-    /// - where it does not start.
-    pub async fn start_signer(&mut self, member: usize) -> anyhow::Result<()> {
-        self.spawn_signer(member).await?;
-        self.await_signer(member).await
-    }
-
-    /// `kill -9` of a member's signer.
-    ///
-    /// # Errors
-    /// - where it does not run.
-    pub async fn kill_signer(&mut self, member: usize) -> anyhow::Result<()> {
-        let process = slot(&mut self.signers, member)?.take();
-        process.context("the signer does not run")?.kill().await
-    }
-
-    async fn spawn_node(&mut self, index: usize) -> anyhow::Result<()> {
-        let plan = self.node_plan(index)?;
-        let folder = node_dir(&self.dir, &plan.name);
-        let endpoints = folder.join("data/endpoints.json");
-        if endpoints.exists() {
-            fs::remove_file(&endpoints)?;
-        }
-        let config = folder.join(alys_provision::config::NODE_FILE);
-        let program = Program {
-            name: &format!("node-{}", plan.name),
-            program: "alys-node",
-            arguments: strings(&["run", "--config", &text(&config)?]),
-            input: None,
-        };
-        let process = Process::start(&self.logs(), program).await?;
-        slot(&mut self.nodes, index)?.replace(process);
-        Ok(())
-    }
-
-    async fn await_node(&mut self, index: usize) -> anyhow::Result<()> {
-        let plan = self.node_plan(index)?;
-        let endpoints = node_dir(&self.dir, &plan.name).join("data/endpoints.json");
-        let what = format!("node {}", plan.name);
-        self.wait(&what, START_LIMIT, async || {
-            Ok(endpoints.exists().then_some(()))
-        })
-        .await
-    }
-
-    /// Starts a node again, and waits until it serves.
-    ///
-    /// # Errors
-    /// - where it does not start.
-    pub async fn start_node(&mut self, index: usize) -> anyhow::Result<()> {
-        self.spawn_node(index).await?;
-        self.await_node(index).await
-    }
-
-    /// Starts a node that is expected to give up, and returns its log.
-    ///
-    /// # Errors
-    /// - where it does not end, or ends well.
-    pub async fn start_failing_node(&mut self, index: usize) -> anyhow::Result<String> {
-        self.spawn_node(index).await?;
-        let process = slot(&mut self.nodes, index)?.take();
-        let mut process = process.context("the node does not run")?;
-        let status = process.wait(START_LIMIT).await?;
-        if status.success() {
-            bail!("the node ended well:\n{}", process.log_text());
-        }
-        Ok(process.log_text())
-    }
-
-    /// `kill -9` of a node.
-    ///
-    /// # Errors
-    /// - where it does not run.
-    pub async fn kill_node(&mut self, index: usize) -> anyhow::Result<()> {
-        let process = slot(&mut self.nodes, index)?.take();
-        process.context("the node does not run")?.kill().await
-    }
-
-    /// A running node's log.
-    ///
-    /// # Errors
-    /// - where it does not run.
-    pub fn node_log(&self, index: usize) -> anyhow::Result<String> {
-        let process = self.nodes.get(index).and_then(Option::as_ref);
-        Ok(process.context("the node does not run")?.log_text())
-    }
-
-    /// Where a node's configuration lies.
-    ///
-    /// # Errors
-    /// - where there is no such node.
-    pub fn node_dir(&self, index: usize) -> anyhow::Result<PathBuf> {
-        Ok(node_dir(&self.dir, &self.node_plan(index)?.name))
-    }
-
-    /// Makes a node that works for no member, of the chain `spec`, and returns its index. It is not started.
-    ///
-    /// # Errors
-    /// - where its files cannot be written.
-    pub fn add_observer(&mut self, name: &str, spec: &ChainSpec) -> anyhow::Result<usize> {
-        let ports = free_ports(4, &self.plan.ports())?;
-        let node = provision::node_plan(&self.dir, name, &ports)?;
-        provision::write_observer(&self.dir, &self.plan, &node, &self.bitcoin, spec)?;
-        self.plan.nodes.push(node);
-        self.nodes.push(None);
-        self.plan.write(&self.dir)?;
-        Ok(self.plan.nodes.len() - 1)
-    }
-
-    /// Starts the miner, which asks the node `index` for work.
-    ///
-    /// # Errors
-    /// - where it cannot be started.
-    pub async fn start_miner(&mut self, index: usize) -> anyhow::Result<()> {
-        let payout = self.wallet().await?.new_address().await?;
-        let settings = self.bitcoin.config();
-        let alys_bitcoin::Credentials::CookieFile(cookie) = settings.credentials else {
-            bail!("bitcoind is expected to use a cookie file");
-        };
-        let miner = TestAccount::new(MINER, self.chain_id())?;
-        let arguments = strings(&[
-            "--alys",
-            &self.node(index)?.rpc_url,
-            "--bitcoin",
-            &settings.url,
-            "--cookie",
-            &text(&cookie)?,
-            "--network",
-            "regtest",
-            "--evm-address",
-            &miner.address().to_string(),
-            "--bitcoin-address",
-            &payout.to_string(),
-            "--pace-ms",
-            &self.options.miner_pace_ms.to_string(),
-            "--refresh-ms",
-            "1000",
-        ]);
-        let program = Program {
-            name: "miner",
-            program: "alys-miner",
-            arguments,
-            input: None,
-        };
-        self.miner = Some(Process::start(&self.logs(), program).await?);
-        Ok(())
-    }
-
-    /// Stops the miner, if it runs.
-    ///
-    /// # Errors
-    /// - where it has to be killed.
-    pub async fn stop_miner(&mut self) -> anyhow::Result<()> {
-        match self.miner.take() {
-            Some(miner) => miner.stop().await,
-            None => Ok(()),
-        }
-    }
-
-    /// `kill -9` of the miner.
-    ///
-    /// # Errors
-    /// - where it does not run.
-    pub async fn kill_miner(&mut self) -> anyhow::Result<()> {
-        let miner = self.miner.take().context("the miner does not run")?;
-        miner.kill().await
     }
 
     /// That every process that was started and not stopped still runs.
@@ -461,131 +281,14 @@ impl Cluster {
         wait_until(what, limit, || self.check_processes(), look).await
     }
 
-    /// The federation's address.
-    ///
-    /// # Errors
-    /// - never on a chain that was checked.
-    pub fn federation(&self) -> anyhow::Result<Address> {
-        Ok(self.chain.wallet().address(Network::Regtest)?)
+    fn node_plan(&self, index: usize) -> anyhow::Result<&NodePlan> {
+        let found = self.plan.nodes.get(index);
+        found.with_context(|| format!("there is no node {index}"))
     }
 
-    /// Pays several deposits, each with its OP_RETURN data, into Bitcoin's mempool, each in a transaction of its own.
-    ///
-    /// # Errors
-    /// - where the Bitcoin node refuses.
-    pub async fn deposit(
-        &self,
-        amount: Sats,
-        data: impl AsRef<[u8]>,
-    ) -> anyhow::Result<Transaction> {
-        let script = self.federation()?.script_pubkey();
-        let data = PushBytesBuf::try_from(data.as_ref().to_vec())?;
-        let payment = TxOut {
-            value: Amount::from_sat(amount.get()),
-            script_pubkey: script,
-        };
-        let credit = TxOut {
-            value: Amount::ZERO,
-            script_pubkey: ScriptBuf::new_op_return(data),
-        };
-        let wallet = self.wallet().await?;
-        Ok(wallet.send_outputs(&[payment, credit]).await?)
+    fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
     }
-
-    /// Signs transactions with successive nonces, hands them to all running nodes, and waits for their receipts.
-    /// What a node loses is handed in again.
-    ///
-    /// # Errors
-    /// - where one is not in a certified block in time, or fails.
-    pub async fn transact(
-        &mut self,
-        account: &TestAccount,
-        calls: &[Call],
-    ) -> anyhow::Result<Vec<Receipt>> {
-        let clients = self.running_nodes()?;
-        let first = clients.first().context("no node runs")?.clone();
-        let nonce = account.nonce(&first.eth).await?;
-        let raw: Vec<Vec<u8>> = (nonce..)
-            .zip(calls)
-            .map(|(nonce, call)| account.sign(nonce, call))
-            .collect();
-        let mut receipts = Vec::new();
-        for transaction in &raw {
-            let hash =
-                alys_protocol::bytes::Digest::new(alloy_primitives::keccak256(transaction).0);
-            let mut refusal = None;
-            let mut looks = 0u32;
-            let receipt = self
-                .wait("the transaction's receipt", TRANSACTION_LIMIT, async || {
-                    if looks.is_multiple_of(20) {
-                        refusal = hand_in(&clients, &raw).await.err();
-                    }
-                    looks += 1;
-                    match first.eth.transaction_receipt(hash).await? {
-                        Some(receipt) => Ok(Some(receipt)),
-                        None => match refusal.take() {
-                            Some(error) => Err(error),
-                            None => Ok(None),
-                        },
-                    }
-                })
-                .await?;
-            if !receipt.succeeded {
-                bail!(
-                    "transaction {hash} failed in block {}",
-                    receipt.block_number.get()
-                );
-            }
-            receipts.push(receipt);
-        }
-        Ok(receipts)
-    }
-
-    /// Clients of the nodes that run.
-    ///
-    /// # Errors
-    /// - never in practice.
-    pub fn running_nodes(&self) -> anyhow::Result<Vec<NodeClient>> {
-        let nodes = self.plan.nodes.iter().zip(&self.nodes);
-        nodes
-            .filter(|(_, process)| process.is_some())
-            .map(|(plan, _)| NodeClient::new(plan))
-            .collect()
-    }
-}
-
-/// The name of the account that the miner is paid on.
-pub const MINER: &str = "alys devnet miner";
-
-/// The accounts that members and the miner are paid on.
-///
-/// # Errors
-/// - never in practice.
-pub fn fee_accounts(chain: &Chain) -> anyhow::Result<Vec<EvmAddress>> {
-    let members = chain.spec().members.iter();
-    let mut accounts: Vec<_> = members.map(|member| member.fee_recipient).collect();
-    accounts.push(TestAccount::new(MINER, chain.id())?.address());
-    Ok(accounts)
-}
-
-/// Succeeds where at least one node takes the last one or has it already.
-async fn hand_in(clients: &[NodeClient], transactions: &[Vec<u8>]) -> anyhow::Result<()> {
-    let mut outcome = Err(anyhow::anyhow!("no node runs"));
-    for client in clients {
-        for transaction in transactions {
-            match client.eth.send_raw_transaction(transaction).await {
-                Ok(_) => outcome = Ok(()),
-                Err(error) if outcome.is_err() => outcome = Err(error.into()),
-                Err(_) => {}
-            }
-        }
-    }
-    outcome
-}
-
-fn slot(processes: &mut [Option<Process>], index: usize) -> anyhow::Result<&mut Option<Process>> {
-    let found = processes.get_mut(index);
-    found.with_context(|| format!("there is no process {index}"))
 }
 
 fn strings(arguments: &[&str]) -> Vec<String> {

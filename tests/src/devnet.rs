@@ -1,15 +1,19 @@
 //! What `make devnet` does: a federation, one round trip of the peg, a summary.
 
+mod intervals;
 mod round_trip;
 mod summary;
 
+pub use intervals::{BlockIntervals, Quantiles};
 pub use round_trip::{burn_sequence, round_trip};
 pub use summary::{Balances, Summary};
 
 use crate::cluster::{Cluster, Options};
 use crate::evm::TestAccount;
+use crate::inspect::resident_kib;
 use alys_provision::files::{self, Readers};
 use anyhow::{Context as _, bail};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,19 +30,22 @@ pub struct Settings {
     pub fresh: bool,
     /// `ONCE=1`: stop after the round trip.
     pub once: bool,
+    /// `SLOTS=200`: after the round trip, measure the time between blocks over so many slots.
+    pub slots: Option<u64>,
 }
 
 impl Settings {
     /// Reads the environment.
     ///
     /// # Errors
-    /// - where a switch is neither 0 nor 1.
+    /// - where a switch is neither 0 nor 1, or a number is none.
     pub fn from_environment() -> anyhow::Result<Self> {
         let dir = std::env::var_os("ALYS_DEVNET_DIR").map(PathBuf::from);
         Ok(Self {
             dir: dir.unwrap_or_else(|| PathBuf::from("target/devnet")),
             fresh: switch("FRESH")?,
             once: switch("ONCE")?,
+            slots: number("SLOTS")?,
         })
     }
 }
@@ -48,6 +55,16 @@ fn switch(name: &str) -> anyhow::Result<bool> {
         Err(_) | Ok("" | "0") => Ok(false),
         Ok("1") => Ok(true),
         Ok(other) => bail!("{name}: expected 1 or 0, found {other:?}"),
+    }
+}
+
+fn number(name: &str) -> anyhow::Result<Option<u64>> {
+    match std::env::var(name).as_deref() {
+        Err(_) | Ok("" | "0") => Ok(None),
+        Ok(text) => match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => bail!("{name}: expected a number, found {text:?}"),
+        },
     }
 }
 
@@ -128,7 +145,21 @@ async fn start_and_round_trip(
         start.as_secs_f64(),
         settings.dir.display()
     );
-    round_trip(cluster, start).await
+    let mut summary = round_trip(cluster, start).await?;
+    if let Some(slots) = settings.slots {
+        println!("watching {slots} slots");
+        summary.block_intervals = Some(intervals::measure(cluster, slots).await?);
+        summary.resident_kib = resident_memory(cluster)?;
+    }
+    Ok(summary)
+}
+
+/// Resident memory of each process.
+fn resident_memory(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, u64>> {
+    let processes = cluster.processes().into_iter();
+    processes
+        .map(|(name, pid)| Ok((name, resident_kib(pid)?)))
+        .collect()
 }
 
 /// Until Ctrl-C, or until a process dies.

@@ -6,6 +6,7 @@
 //! | [`process`] | one child process with its log |
 //! | [`cluster`] | a federation: bitcoind, signers, nodes, a miner |
 //! | [`evm`] | accounts and transactions on the side chain |
+//! | [`inspect`] | what the system tells about a process |
 //! | [`supply`] | that every satoshi is explained |
 //! | [`devnet`] | what `make devnet` does |
 
@@ -13,6 +14,7 @@ pub mod bitcoin_node;
 pub mod cluster;
 pub mod devnet;
 pub mod evm;
+pub mod inspect;
 pub mod process;
 pub mod supply;
 pub mod wait;

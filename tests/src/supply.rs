@@ -36,11 +36,13 @@ pub struct BalanceSheet {
     pub fee_rounding: i128,
 }
 
-/// Reads the balance sheet at the head and checks it. `accounts` are all accounts that may hold something, other than
+/// Reads the balance sheet at the head and checks it against the ledger, the execution client, and Bitcoin's own set of
+/// unspent outputs. No Bitcoin block may come meanwhile, and no batch may be in flight. `accounts` are all accounts that may hold something, other than
 /// members', the miner's, the vault and the bridge.
 ///
 /// # Errors
 /// - where a satoshi is not explained, or an account holds something that is not among those named;
+/// - where Bitcoin holds another amount than the ledger says;
 /// - where the node cannot be asked.
 pub async fn check_supply(
     cluster: &Cluster,
@@ -100,7 +102,31 @@ pub async fn check_supply(
         "held {} wei, explained {explained}: {sheet:?}",
         sheet.held
     );
+    let on_bitcoin = unspent_up_to(cluster, &peg).await?;
+    ensure!(
+        peg.held_sats.get() == on_bitcoin,
+        "the ledger holds {} sat, Bitcoin {on_bitcoin} sat up to height {}",
+        peg.held_sats.get(),
+        peg.bitcoin_height.get()
+    );
     Ok(sheet)
+}
+
+/// What Bitcoin itself says that the federation's script holds, as far as the ledger has read Bitcoin.
+async fn unspent_up_to(cluster: &Cluster, peg: &PegStatus) -> anyhow::Result<u64> {
+    ensure!(
+        peg.pending.is_empty(),
+        "expected no batch in flight, found {:?}",
+        peg.pending
+    );
+    let script = cluster.chain().wallet().script_pubkey().to_hex_string();
+    let client = cluster.bitcoin().client();
+    let scan = client.scan_unspent(&[format!("raw({script})")]).await?;
+    let read = scan
+        .outputs
+        .iter()
+        .filter(|output| output.height <= peg.bitcoin_height);
+    Ok(read.map(|output| output.output.value.to_sat()).sum())
 }
 
 /// Head and ledger of the same block.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Of all signers of a cluster. Whoever can read this can read the sealed keys beside it, too; they guard nothing.
-pub(crate) const PASSPHRASE: &str = "a devnet keeps no secrets";
+pub const PASSPHRASE: &str = "a devnet keeps no secrets";
 
 const PLAN_FILE: &str = "cluster.json";
 
@@ -17,6 +18,9 @@ const PLAN_FILE: &str = "cluster.json";
 pub(crate) struct Plan {
     pub(crate) bitcoin_rpc: u16,
     pub(crate) bitcoin_p2p: u16,
+    /// Ports of the second Bitcoin node, if there is one: RPC, then p2p.
+    #[serde(default)]
+    pub(crate) bitcoin_peer: Option<(u16, u16)>,
     /// Members, in the order of their ids, then observers.
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) members: usize,
@@ -43,9 +47,11 @@ impl Plan {
     /// All ports of it.
     pub(crate) fn ports(&self) -> Vec<u16> {
         let nodes = self.nodes.iter();
+        let peer = self.bitcoin_peer.iter();
         nodes
             .flat_map(|node| [node.signer, node.rpc, node.evm, node.p2p])
             .chain([self.bitcoin_rpc, self.bitcoin_p2p])
+            .chain(peer.flat_map(|(rpc, p2p)| [*rpc, *p2p]))
             .collect()
     }
 
@@ -83,16 +89,21 @@ pub(crate) fn signer_dir(dir: &Path, name: &str) -> PathBuf {
 const FIRST_PORT: u16 = 20_000;
 const LAST_PORT: u16 = 32_000;
 
-/// Free ports, all different and none of `taken`, which may belong to a process that is down. Where to begin looking differs from process to process.
+/// Where the next search begins: clusters of one process never look at the same ports at the same time.
+static SEARCHED: AtomicU32 = AtomicU32::new(0);
+
+/// Free ports, all different and none of `taken`, which may belong to a process that is down. Where to begin looking
+/// differs from process to process.
 pub(crate) fn free_ports(count: usize, taken: &[u16]) -> anyhow::Result<Vec<u16>> {
     let span = u32::from(LAST_PORT - FIRST_PORT);
-    let begin = std::process::id().wrapping_mul(61) % span;
+    let begin = std::process::id().wrapping_mul(61);
     let mut held = Vec::new();
-    for step in 0..span {
+    for _ in 0..span {
         if held.len() == count {
             break;
         }
-        let port = FIRST_PORT + u16::try_from((begin + step) % span)?;
+        let step = SEARCHED.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + u16::try_from(begin.wrapping_add(step) % span)?;
         if taken.contains(&port) {
             continue;
         }

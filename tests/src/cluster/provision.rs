@@ -6,8 +6,8 @@ use crate::bitcoin_node::{BitcoinNode, NodeOptions};
 use crate::evm::TestAccount;
 use crate::process;
 use alys_net::Identity;
-use alys_protocol::spec::ChainSpec;
-use alys_protocol::units::MemberId;
+use alys_protocol::spec::{ChainSpec, SlotSpec};
+use alys_protocol::units::{MemberId, Slot};
 use alys_provision::ca::{AUTHORITY_DAYS, CERTIFICATE_DAYS, CertificateAuthority};
 use alys_provision::config::{
     self, BitcoinConfig, CHAIN_FILE, CLIENT_CA_FILE, ExecutionConfig, NODE_CREDENTIALS,
@@ -34,21 +34,22 @@ const RECOVERY_NAMES: [&str; 3] = ["recovery-1", "recovery-2", "recovery-3"];
 pub(crate) async fn provision(
     dir: &Path,
     options: &Options,
-) -> anyhow::Result<(Plan, BitcoinNode)> {
-    let ports = free_ports(2 + 4 * NAMES.len(), &[])?;
-    let (bitcoin_ports, node_ports) = ports.split_at(2);
+) -> anyhow::Result<(Plan, BitcoinNode, Option<BitcoinNode>)> {
+    let ports = free_ports(4 + 4 * NAMES.len(), &[])?;
+    let (bitcoin_ports, node_ports) = ports.split_at(4);
     let mut nodes = Vec::new();
     for (name, ports) in NAMES.iter().zip(node_ports.chunks(4)) {
         nodes.push(node_plan(dir, name, ports)?);
     }
-    let [bitcoin_rpc, bitcoin_p2p] = bitcoin_ports.try_into()?;
+    let [bitcoin_rpc, bitcoin_p2p, peer_rpc, peer_p2p] = bitcoin_ports.try_into()?;
     let plan = Plan {
         bitcoin_rpc,
         bitcoin_p2p,
+        bitcoin_peer: options.bitcoin_peer.then_some((peer_rpc, peer_p2p)),
         nodes,
         members: NAMES.len(),
     };
-    let bitcoin = start_bitcoin(dir, &plan).await?;
+    let (bitcoin, bitcoin_peer) = start_bitcoin(dir, &plan).await?;
     let devnet = bitcoin.devnet()?;
     let wallet = devnet.wallet(WALLET).await?;
     devnet
@@ -101,22 +102,27 @@ pub(crate) async fn provision(
         });
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let parameters = Parameters::regtest(Regtest {
+    let genesis_ms = u64::try_from(now)?;
+    let mut parameters = Parameters::regtest(Regtest {
         chain_id: REGTEST_CHAIN_ID,
-        genesis_ms: u64::try_from(now)?,
+        genesis_ms,
         start_height: tip.height,
         start_hash: tip.hash,
         recovery_keys,
         members: member_parameters,
         max_blocks_without_pow: options.max_blocks_without_pow,
     });
+    parameters.slots = SlotSpec {
+        duration_ms: options.slot_ms,
+        genesis: Slot::at(genesis_ms, options.slot_ms).context("a slot of 0 ms")?,
+    };
     let spec = assemble(parameters, &cards)?;
     for (index, node) in plan.nodes.iter().enumerate() {
         let member = MemberId::new(index.try_into()?);
         write_member(dir, &plan, node, member, &bitcoin, &spec)?;
     }
     plan.write(dir)?;
-    Ok((plan, bitcoin))
+    Ok((plan, bitcoin, bitcoin_peer))
 }
 
 pub(crate) fn node_plan(dir: &Path, name: &str, ports: &[u16]) -> anyhow::Result<NodePlan> {
@@ -134,13 +140,33 @@ pub(crate) fn node_plan(dir: &Path, name: &str, ports: &[u16]) -> anyhow::Result
     })
 }
 
-pub(crate) async fn start_bitcoin(dir: &Path, plan: &Plan) -> anyhow::Result<BitcoinNode> {
+/// The Bitcoin node, and the second one if the plan has it.
+pub(crate) async fn start_bitcoin(
+    dir: &Path,
+    plan: &Plan,
+) -> anyhow::Result<(BitcoinNode, Option<BitcoinNode>)> {
+    let mut peer = None;
+    let mut extra = Vec::new();
+    if let Some(ports) = plan.bitcoin_peer {
+        let options = NodeOptions {
+            listen: true,
+            ports: Some(ports),
+            // It gives back blocks, and nothing else: transactions have to come from those that need them.
+            extra: vec!["-blocksonly=1".to_owned()],
+            ..NodeOptions::default()
+        };
+        let started = BitcoinNode::start(&dir.join("bitcoin-peer"), options).await?;
+        extra.push(format!("-addnode={}", started.p2p_address()));
+        peer = Some(started);
+    }
     let options = NodeOptions {
         txindex: true,
         ports: Some((plan.bitcoin_rpc, plan.bitcoin_p2p)),
+        extra,
         ..NodeOptions::default()
     };
-    Ok(BitcoinNode::start(&dir.join("bitcoin"), options).await?)
+    let bitcoin = BitcoinNode::start(&dir.join("bitcoin"), options).await?;
+    Ok((bitcoin, peer))
 }
 
 /// `alys-signer init`: keys are made where they stay; only the card comes out.

@@ -1,6 +1,6 @@
 //! BTC goes in, moves, is finalised by merged mining, and comes out.
 
-use super::{Balances, Summary, friend, user};
+use super::{Balances, Summary, friend, resident_memory, user};
 use crate::cluster::{Cluster, NodeClient};
 use crate::evm::Call;
 use alloy_primitives::{Address as EvmAlloyAddress, U256};
@@ -270,7 +270,8 @@ pub async fn round_trip(cluster: &mut Cluster, start: Duration) -> anyhow::Resul
         seconds: steps.seconds,
         balances_before: before,
         balances_after: after,
-        resident_kib: resident_memory(cluster),
+        resident_kib: resident_memory(cluster)?,
+        block_intervals: None,
         chain_id: cluster.chain_id().get(),
         federation_address: cluster.federation()?.to_string(),
         payout_address: payout.to_string(),
@@ -343,19 +344,4 @@ async fn balances(
         federation_sats: node.peg().await?.held_sats.get(),
         payout_sats,
     })
-}
-
-/// Resident memory of each process, where the system tells.
-fn resident_memory(cluster: &Cluster) -> BTreeMap<String, u64> {
-    let resident = |pid: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    let processes = cluster.processes().into_iter();
-    processes
-        .filter_map(|(name, pid)| Some((name, resident(pid)?)))
-        .collect()
 }

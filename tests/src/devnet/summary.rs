@@ -1,5 +1,6 @@
 //! What the devnet leaves in `summary.json` and on the terminal.
 
+use super::BlockIntervals;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -44,6 +45,9 @@ pub struct Summary {
     pub balances_after: Balances,
     /// Resident memory of each process in kibibytes.
     pub resident_kib: BTreeMap<String, u64>,
+    /// The time between blocks, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_intervals: Option<BlockIntervals>,
     /// EIP-155 chain id.
     pub chain_id: u64,
     /// The federation's Bitcoin address.
@@ -94,6 +98,13 @@ impl Summary {
             .iter()
             .map(|(step, time)| format!("{step} {time:.1}"));
         let steps = steps.collect::<Vec<_>>().join(", ");
+        let intervals = self.block_intervals.as_ref().map(|seen| {
+            let (between, after) = (seen.interval_ms, seen.certified_after_ms);
+            format!(
+                "{} of {} slots missed; between blocks median {} ms, p99 {} ms, at most {} ms; certified after median {} ms, p99 {} ms",
+                seen.missed, seen.slots, between.median, between.p99, between.largest, after.median, after.p99
+            )
+        });
         let rows = [
             ("heights", heights),
             (
@@ -148,7 +159,8 @@ impl Summary {
             ),
         ];
         text.push_str("The round trip is done.\n");
-        for (name, value) in rows {
+        let intervals = intervals.map(|text| ("block interval", text));
+        for (name, value) in rows.into_iter().chain(intervals) {
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {name:<18} {value}");
         }

@@ -1,0 +1,31 @@
+//! The end-to-end suite: whole federations of real processes and a real bitcoind.
+//!
+//! A federation waits most of the time, so that several scenarios run side by side; nothing here depends on how fast they
+//! run. Each scenario ends with [`bench::Bench::finish`], which checks on every node that runs that each satoshi is
+//! explained.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `absence` | a node that missed 300 blocks catches up, and a fresh one syncs from genesis |
+//! | `kills` | `kill -9` of each process at each stage of a peg |
+//! | `outsiders` | strangers and a member that does not sign stall no peg-out |
+//! | `peg` | coins go in and out, and what credits nobody is listed |
+//! | `production` | blocks, halts and their ends |
+//! | `reorganisation` | Bitcoin changes its mind, a little and too much |
+//! | `surface` | what others on the machine can see and reach |
+//! | `wrong_files` | wrong certificates and chain specs |
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files that a test makes need not survive a power loss"
+)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod absence;
+mod bench;
+mod kills;
+mod outsiders;
+mod peg;
+mod production;
+mod reorganisation;
+mod surface;
+mod wrong_files;
