@@ -192,3 +192,6 @@ impl Certificate {
 fn bitfield_length(roster: &Roster) -> usize {
     roster.len().div_ceil(8)
 }
+
+#[cfg(test)]
+mod tests;

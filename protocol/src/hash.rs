@@ -14,52 +14,64 @@ impl Tag {
     }
 }
 
-/// Id of a header.
-pub const HEADER: Tag = Tag("alys/header/1");
-/// What a leader signs.
-pub const PROPOSAL: Tag = Tag("alys/proposal/1");
-/// What a member signs to approve a block.
-pub const APPROVAL: Tag = Tag("alys/approval/1");
-/// A section of a body.
-pub const BODY_LEAF: Tag = Tag("alys/body-leaf/1");
-/// An inner node over sections of a body.
-pub const BODY_NODE: Tag = Tag("alys/body-node/1");
-/// A header id as a leaf of the history.
-pub const HISTORY_LEAF: Tag = Tag("alys/history-leaf/1");
-/// An inner node of the history.
-pub const HISTORY_NODE: Tag = Tag("alys/history-node/1");
-/// The history's peaks bagged with their count.
-pub const HISTORY_ROOT: Tag = Tag("alys/history-root/1");
-/// A range of blocks that merged mining finalises.
-pub const BUNDLE: Tag = Tag("alys/bundle/1");
-/// `prevRandao` of an execution payload: documented as not random.
-pub const RANDAO: Tag = Tag("alys/randao/1");
-/// Id of a peg-out batch.
-pub const BATCH: Tag = Tag("alys/batch/1");
-/// Digest of a chain spec.
-pub const SPEC: Tag = Tag("alys/spec/1");
-/// Tweak of BIP-341's H that makes a federation's unspendable internal key.
-pub const NUMS: Tag = Tag("alys/nums/1");
-/// A request to a signer, as the signer remembers it.
-pub const REQUEST: Tag = Tag("alys/request/1");
+/// Defines the tags and the list of all of them, so that none is left out of it.
+macro_rules! tags {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Tag = Tag($text);)*
 
-/// All tags, for the test that no two are the same.
-pub const ALL: [Tag; 14] = [
-    HEADER,
-    PROPOSAL,
-    APPROVAL,
-    BODY_LEAF,
-    BODY_NODE,
-    HISTORY_LEAF,
-    HISTORY_NODE,
-    HISTORY_ROOT,
-    BUNDLE,
-    RANDAO,
-    BATCH,
-    SPEC,
-    NUMS,
-    REQUEST,
-];
+        /// Every tag there is.
+        pub const ALL: &[Tag] = &[$($name),*];
+    };
+}
+
+tags! {
+    /// Id of a header.
+    HEADER = "alys/header/1";
+    /// What a leader signs.
+    PROPOSAL = "alys/proposal/1";
+    /// What a member signs to approve a block.
+    APPROVAL = "alys/approval/1";
+    /// A section of a body.
+    BODY_LEAF = "alys/body-leaf/1";
+    /// An inner node over sections of a body.
+    BODY_NODE = "alys/body-node/1";
+    /// A header id as a leaf of the history.
+    HISTORY_LEAF = "alys/history-leaf/1";
+    /// An inner node of the history.
+    HISTORY_NODE = "alys/history-node/1";
+    /// The history's peaks bagged with their count.
+    HISTORY_ROOT = "alys/history-root/1";
+    /// A range of blocks that merged mining finalises.
+    BUNDLE = "alys/bundle/1";
+    /// `prevRandao` of an execution payload: documented as not random.
+    RANDAO = "alys/randao/1";
+    /// Id of a peg-out batch.
+    BATCH = "alys/batch/1";
+    /// Digest of a chain spec.
+    SPEC = "alys/spec/1";
+    /// Tweak of BIP-341's H that makes a federation's unspendable internal key.
+    NUMS = "alys/nums/1";
+    /// A request to a signer, as the signer remembers it.
+    REQUEST = "alys/request/1";
+    /// A signer's officers.
+    OFFICERS = "alys/officers/1";
+    /// A policy file.
+    POLICY = "alys/policy/1";
+    /// What a signer's key is asked to sign, as its audit log names it.
+    INTENT = "alys/intent/1";
+    /// An entry of a signer's audit log.
+    AUDIT_ENTRY = "alys/audit-entry/1";
+    /// What an audit log's entries refer to by digest: requests, states, policies.
+    AUDIT_BLOB = "alys/audit-blob/1";
+    /// What a signer's audit key signs.
+    AUDIT_CHECKPOINT = "alys/audit-checkpoint/1";
+    /// The key under which a signer's audit key is sealed.
+    AUDIT_SEAL = "alys/audit-seal/1";
+    /// The name that an address without a key is the end of: the fee vault's ([`crate::execution::VAULT`]).
+    VAULT = "alys/vault/1";
+    /// Prefix of what a gossiped message's id is the SHA-256 of; no signature and no block depends on it.
+    GOSSIP_ID = "alys/gossip-id/1";
+}
 
 /// `tagged(t, b) = SHA256(SHA256(t) || SHA256(t) || b)` over fields added one by one.
 ///
@@ -112,6 +124,13 @@ mod tests {
     fn tags_differ() {
         for (place, tag) in ALL.iter().enumerate() {
             assert!(!ALL[..place].contains(tag), "{tag:?} twice");
+            let form = tag.as_str().strip_prefix("alys/");
+            let (name, version) = form.and_then(|form| form.split_once('/')).unwrap();
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            );
+            assert_eq!(version, "1", "{tag:?}");
         }
     }
 

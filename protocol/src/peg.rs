@@ -260,6 +260,9 @@ pub struct Burn {
 pub const MAX_BATCH_BURNS: usize = 256;
 /// Inputs of a batch at most; the spec may allow fewer.
 pub const MAX_BATCH_INPUTS: usize = 256;
+/// Virtual bytes of a signed batch at most: no node relays a transaction above 400,000 weight units (Bitcoin Core,
+/// `MAX_STANDARD_TX_WEIGHT` in `policy/policy.h`).
+pub const MAX_BATCH_VSIZE: u64 = 100_000;
 /// Bytes of a batch's unsigned transaction at most.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024;
 

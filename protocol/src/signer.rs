@@ -7,7 +7,7 @@ use crate::bls::{BlsPublicKeyBytes, BlsSignature};
 use crate::body::{Body, BodyBranch, PowRecord};
 use crate::bounded::BoundedVec;
 use crate::bytes::{Digest, SpecDigest, byte_string};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, MAX_MEMBERS};
 use crate::execution::Withdrawal;
 use crate::header::Header;
 use crate::history::{HistoryProof, Peaks};
@@ -39,6 +39,14 @@ pub const MAX_TRIE_NODES: usize = 65;
 pub const MAX_BITCOIN_BRANCH: usize = 32;
 /// Bitcoin headers in one request at most.
 pub const MAX_BITCOIN_HEADERS: usize = 2016;
+
+/// Withdrawals in one request to approve at most.
+pub const MAX_REQUEST_WITHDRAWALS: usize = 4096;
+/// Deposits with their proofs in one request to approve at most. A chain spec allows no more in one block.
+pub const MAX_DEPOSIT_PROOFS: usize = 1024;
+
+// Whatever a chain spec allows fits: deposits, the miner's fee, and each member's.
+const _: () = assert!(MAX_DEPOSIT_PROOFS + MAX_MEMBERS < MAX_REQUEST_WITHDRAWALS);
 
 /// The RLP of an execution block's header.
 pub type ExecutionHeaderBytes = BoundedVec<u8, MAX_EXECUTION_HEADER_BYTES>;
@@ -90,9 +98,9 @@ pub struct ApproveRequest {
     /// RLP of the execution header whose hash is `header.execution_hash`.
     pub execution_header: ExecutionHeaderBytes,
     /// The withdrawals of the execution payload.
-    pub withdrawals: BoundedVec<Withdrawal, 4096>,
+    pub withdrawals: BoundedVec<Withdrawal, MAX_REQUEST_WITHDRAWALS>,
     /// One proof for each deposit among the consumed transactions, in their order.
-    pub deposits: BoundedVec<DepositProof, 1024>,
+    pub deposits: BoundedVec<DepositProof, MAX_DEPOSIT_PROOFS>,
     /// The vault's balance at the parent, where fees are distributed.
     pub fees: Option<FeesProof>,
     /// What the proof-of-work record refers to, where there is one.
@@ -344,3 +352,6 @@ pub fn decode_frame<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameEr
         Err(_) => Err(FrameError::Malformed("not the encoding of one")),
     }
 }
+
+#[cfg(test)]
+mod tests;

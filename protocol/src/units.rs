@@ -151,6 +151,9 @@ pub enum ConversionError {
 }
 
 impl Sats {
+    /// All the bitcoin that there will ever be.
+    pub const MAX_MONEY: Self = Self(21_000_000 * 100_000_000);
+
     /// The same value in wei.
     pub const fn to_wei(self) -> Wei {
         // 2^64 * 10^10 < 2^128: cannot overflow.

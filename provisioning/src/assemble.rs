@@ -2,12 +2,12 @@
 
 use crate::card::MemberCard;
 use crate::parameters::Parameters;
-use alys_contracts::BRIDGE_EVM_ADDRESS;
 use alys_execution::genesis::{GenesisError, genesis_block_hash};
 use alys_execution::{ChainGenesisError, chain_genesis};
 use alys_protocol::bls::{BlsError, PublicKey};
-use alys_protocol::bytes::{EvmAddress, ExecutionHash};
-use alys_protocol::spec::{BitcoinSpec, Chain, ChainSpec, ExecutionSpec, MemberSpec, SpecError};
+use alys_protocol::bytes::ExecutionHash;
+use alys_protocol::execution::BRIDGE;
+use alys_protocol::spec::{Chain, ChainSpec, ExecutionSpec, MemberSpec, SpecError};
 use bitcoin::secp256k1::XOnlyPublicKey;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -52,19 +52,6 @@ pub enum AssembleError {
         /// `BLS` or `Schnorr`.
         key: &'static str,
     },
-    /// A recovery key that is a member's, too: the recovery would be no second opinion.
-    #[error("bitcoin.recovery_keys: expected keys of no member, found {0:?}'s")]
-    RecoveryKey(String),
-    /// An address that nobody may be paid at, or that others use.
-    #[error("{field}: expected an address of its own, found {found}, {owner}")]
-    Reserved {
-        /// Which one.
-        field: String,
-        /// The address.
-        found: EvmAddress,
-        /// Whose it is.
-        owner: &'static str,
-    },
     /// The chain breaks a rule.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -88,8 +75,7 @@ pub fn assemble(
     cards: &BTreeMap<String, MemberCard>,
 ) -> Result<ChainSpec, AssembleError> {
     check_names(&parameters, cards)?;
-    check_cards(&parameters, cards)?;
-    check_addresses(&parameters)?;
+    check_cards(cards)?;
     let members = parameters
         .members
         .into_iter()
@@ -106,28 +92,19 @@ pub fn assemble(
             })
         })
         .collect::<Result<_, AssembleError>>()?;
-    let bitcoin = parameters.bitcoin;
     let mut spec = ChainSpec {
         name: parameters.name,
         chain_id: parameters.chain_id,
         epoch: parameters.epoch,
         slots: parameters.slots,
-        bitcoin: BitcoinSpec {
-            network: bitcoin.network,
-            start_height: bitcoin.start_height,
-            start_hash: bitcoin.start_hash,
-            threshold: bitcoin.threshold,
-            recovery_threshold: bitcoin.recovery_threshold,
-            recovery_keys: bitcoin.recovery_keys,
-            recovery_timelock_blocks: bitcoin.recovery_timelock_blocks,
-        },
+        bitcoin: parameters.bitcoin,
         deposits: parameters.deposits,
         pegout: parameters.pegout,
         mining: parameters.mining,
         execution: ExecutionSpec {
             genesis_hash: ExecutionHash::ZERO,
             vault: parameters.execution.vault,
-            bridge: BRIDGE_EVM_ADDRESS,
+            bridge: BRIDGE,
             gas_limit: parameters.execution.gas_limit,
             base_fee_wei: parameters.execution.base_fee_wei,
         },
@@ -164,10 +141,7 @@ fn check_names(
     }
 }
 
-fn check_cards(
-    parameters: &Parameters,
-    cards: &BTreeMap<String, MemberCard>,
-) -> Result<(), AssembleError> {
+fn check_cards(cards: &BTreeMap<String, MemberCard>) -> Result<(), AssembleError> {
     let mut earlier: Vec<(&String, &MemberCard)> = Vec::new();
     for (member, card) in cards {
         let bad = |error| AssembleError::CardBls {
@@ -182,9 +156,6 @@ fn check_cards(
                 member: member.clone(),
                 found: card.schnorr.to_string(),
             });
-        }
-        if parameters.bitcoin.recovery_keys.contains(&card.schnorr) {
-            return Err(AssembleError::RecoveryKey(member.clone()));
         }
         for (first, other) in &earlier {
             let key = if other.bls == card.bls {
@@ -203,47 +174,6 @@ fn check_cards(
         earlier.push((member, card));
     }
     Ok(())
-}
-
-fn check_addresses(parameters: &Parameters) -> Result<(), AssembleError> {
-    let vault = parameters.execution.vault;
-    check_address("execution.vault", vault)?;
-    for member in &parameters.members {
-        let field = format!("fee_recipient of {:?}", member.name);
-        check_address(&field, member.fee_recipient)?;
-        if member.fee_recipient == vault {
-            return Err(AssembleError::Reserved {
-                field,
-                found: vault,
-                owner: "the vault's",
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Addresses below 65536 are precompiled contracts, the bridge, and the zero address that a template leaves.
-fn check_address(field: &str, address: EvmAddress) -> Result<(), AssembleError> {
-    use alys_execution::genesis as system;
-    let owner = if address.as_bytes().starts_with(&[0; 18]) {
-        "one of the first 65536, which are reserved"
-    } else if [
-        system::BEACON_ROOTS,
-        system::HISTORY_STORAGE,
-        system::WITHDRAWAL_REQUESTS,
-        system::CONSOLIDATION_REQUESTS,
-    ]
-    .contains(&address)
-    {
-        "a system contract's"
-    } else {
-        return Ok(());
-    };
-    Err(AssembleError::Reserved {
-        field: field.to_owned(),
-        found: address,
-        owner,
-    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use crate::assemble::{AssembleError, genesis_hash};
 use crate::files::{self, FileError};
-use alys_contracts::BRIDGE_EVM_ADDRESS;
 use alys_protocol::bytes::{BlockId, EvmAddress, ExecutionHash, SpecDigest};
 use alys_protocol::federation::WalletError;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
@@ -45,14 +44,6 @@ pub enum CheckError {
         expected: ExecutionHash,
         /// What the spec says.
         found: ExecutionHash,
-    },
-    /// The contract is elsewhere.
-    #[error("execution.bridge: expected {expected}, found {found}")]
-    Bridge {
-        /// Where the contract is.
-        expected: EvmAddress,
-        /// What the spec says.
-        found: EvmAddress,
     },
     /// No address on that network.
     #[error(transparent)]
@@ -131,10 +122,6 @@ pub fn check(chain: &Chain) -> Result<Report, CheckError> {
     if expected != found {
         return Err(CheckError::GenesisHash { expected, found });
     }
-    let (expected, found) = (BRIDGE_EVM_ADDRESS, spec.execution.bridge);
-    if expected != found {
-        return Err(CheckError::Bridge { expected, found });
-    }
     let members = chain.roster().members();
     let network = spec.bitcoin.network;
     Ok(Report {
@@ -163,21 +150,15 @@ mod tests {
     use crate::parameters::Parameters;
 
     #[test]
-    fn a_foreign_genesis_hash_or_bridge_is_found() {
+    fn a_foreign_genesis_hash_is_found() {
         let spec = assemble(Parameters::regtest(options()), &cards()).unwrap();
         let report = check(&Chain::new(spec.clone()).unwrap()).unwrap();
         assert_eq!((report.quorum, report.faults, report.threshold), (3, 1, 3));
         assert!(report.deposit_address.starts_with("bcrt1p"));
         assert!(report.descriptor.contains("multi_a(3,"));
-        let mut foreign = spec.clone();
+        let mut foreign = spec;
         foreign.execution.genesis_hash = ExecutionHash::new([1; 32]);
         let error = check(&Chain::new(foreign).unwrap()).unwrap_err();
         assert!(matches!(error, CheckError::GenesisHash { .. }), "{error}");
-        // The bridge's place is in the genesis, too, so the hash has to follow before the place is looked at.
-        let mut moved = spec;
-        moved.execution.bridge = EvmAddress::new([7; 20]);
-        moved.execution.genesis_hash = genesis_hash(&Chain::new(moved.clone()).unwrap()).unwrap();
-        let error = check(&Chain::new(moved).unwrap()).unwrap_err();
-        assert!(matches!(error, CheckError::Bridge { .. }), "{error}");
     }
 }

@@ -3,26 +3,15 @@
 
 use crate::files::{self, FileError};
 use alys_protocol::bytes::EvmAddress;
-use alys_protocol::peg::block_hash;
+use alys_protocol::execution::VAULT;
 use alys_protocol::spec::{
-    DepositSpec, MiningSpec, PegOutSpec, SchnorrPublicKeyBytes, SlotSpec, Target,
+    BitcoinSpec, DepositSpec, MiningSpec, PegOutSpec, SchnorrPublicKeyBytes, SlotSpec, Target,
 };
 use alys_protocol::units::{BtcHeight, ChainId, Epoch, Sats, SatsPerKvb, Slot, Wei};
 use bitcoin::{BlockHash, Network};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-
-/// The fee vault unless the parameters name another: the last 20 bytes of
-/// `tagged("alys/vault/1", "")` (BIP-340). Whoever knew a key or code for it would have found a
-/// preimage of a 160-bit hash.
-pub const VAULT: EvmAddress = EvmAddress::new([
-    0x0b, 0x45, 0xa5, 0x45, 0x8e, 0x03, 0xde, 0xd6, 0x32, 0xeb, 0x94, 0x2c, 0x3d, 0xea, 0xd1, 0x49,
-    0xda, 0xd5, 0x17, 0x79,
-]);
-
-/// The tag whose hash [`VAULT`] ends.
-pub const VAULT_TAG: &str = "alys/vault/1";
 
 /// The parameters file (TOML). Unknown keys are refused. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +26,8 @@ pub struct Parameters {
     pub epoch: Epoch,
     /// Timing.
     pub slots: SlotSpec,
-    /// The Bitcoin side.
-    pub bitcoin: BitcoinParameters,
+    /// The Bitcoin side. The recovery keys' secrets lie offline; `alys-signer init` can make one: its card's `schnorr`.
+    pub bitcoin: BitcoinSpec,
     /// Peg-ins.
     pub deposits: DepositSpec,
     /// Peg-outs.
@@ -49,27 +38,6 @@ pub struct Parameters {
     pub execution: ExecutionParameters,
     /// The members, in the order of their ids. Each has a card of the same name.
     pub members: Vec<MemberParameters>,
-}
-
-/// The Bitcoin side. The federation's keys come from the cards, in the order of the members.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BitcoinParameters {
-    /// `bitcoin`, `testnet4`, `signet` or `regtest`.
-    pub network: Network,
-    /// Height of the last Bitcoin block that is not looked at for deposits.
-    pub start_height: BtcHeight,
-    /// Its hash.
-    #[serde(with = "block_hash")]
-    pub start_hash: BlockHash,
-    /// Members' signatures that a spend needs.
-    pub threshold: u16,
-    /// Recovery signatures that a spend needs after the timelock.
-    pub recovery_threshold: u16,
-    /// Recovery keys (BIP-340), whose secrets lie offline. `alys-signer init` can make one: its card's `schnorr`.
-    pub recovery_keys: Vec<SchnorrPublicKeyBytes>,
-    /// Bitcoin blocks after which the recovery keys can spend an output.
-    pub recovery_timelock_blocks: u16,
 }
 
 /// The execution layer. The bridge's address is fixed by the contract, the genesis hash follows from all the rest.
@@ -166,7 +134,7 @@ impl Parameters {
                 duration_ms: REGTEST_SLOT_MS,
                 genesis: Slot::at(options.genesis_ms, REGTEST_SLOT_MS).unwrap_or(Slot::ZERO),
             },
-            bitcoin: BitcoinParameters {
+            bitcoin: BitcoinSpec {
                 network: Network::Regtest,
                 start_height: options.start_height,
                 start_hash: options.start_hash,
@@ -225,14 +193,6 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitcoin::hashes::{Hash as _, sha256};
-
-    #[test]
-    fn the_vault_is_the_hash_that_it_is_said_to_be() {
-        let tag = sha256::Hash::hash(VAULT_TAG.as_bytes()).to_byte_array();
-        let hash = sha256::Hash::hash(&[tag, tag].concat()).to_byte_array();
-        assert_eq!(&hash[12..], VAULT.as_bytes());
-    }
 
     #[test]
     fn parameters_survive_their_file() {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::parameters::{MemberParameters, REGTEST_CHAIN_ID, Regtest};
 use alys_protocol::bls::SecretKey;
+use alys_protocol::bytes::EvmAddress;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_protocol::units::BtcHeight;
 use bitcoin::BlockHash;
@@ -153,7 +154,7 @@ fn addresses_that_templates_leave_are_refused() {
     zero.members[0].fee_recipient = EvmAddress::ZERO;
     assert!(refused(zero, &cards()).contains("fee_recipient of \"alice\""));
     let mut bridge = parameters();
-    bridge.execution.vault = BRIDGE_EVM_ADDRESS;
+    bridge.execution.vault = BRIDGE;
     assert!(refused(bridge, &cards()).contains("execution.vault"));
     let mut vault = parameters();
     vault.members[0].fee_recipient = vault.execution.vault;
