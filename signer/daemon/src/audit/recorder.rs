@@ -1,0 +1,414 @@
+//! Decides and records in one transaction.
+//!
+//! A yes is committed with fsync together with its entry, its evidence and the new state: one fsync, and no signature
+//! without an entry. A no is committed without fsync: entries are lost from the end only, together with nothing that left
+//! the signer, and the chain of what is left verifies. [`Recorder::tick`] makes them durable within a second.
+
+use super::checkpoint::{AuditKey, AuditPublicKey};
+use super::entry::{
+    Blob, BlobKind, Cause, Decided, Event, Inputs, NamedState, Sequence, Standing, StateName,
+    UnixMillis, Verdict, blob_digest,
+};
+use super::folder::{Folder, mib};
+use super::journal::{self, Class, Journal, Reader};
+use super::memory::Memory;
+use super::named::Named as _;
+use super::{AuditError, AuditLimits};
+use crate::authority::Operation;
+use crate::engine::SOFTWARE;
+use crate::keys::Keys;
+use crate::limits::Fingerprint;
+use crate::store::audited as stored;
+use crate::store::{Store, Stored};
+use alys_protocol::bytes::{Digest, SpecDigest};
+use alys_protocol::signer::Refusal;
+use alys_protocol::units::ChainId;
+use alys_signer_client::Role;
+use alys_signer_core::persist::Intent;
+use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::{Decision, Durable, Persisted, Signer};
+use redb::{Durability, WriteTransaction};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A state that decisions read and write. Its name is its key in the store.
+pub trait Audited: Stored {
+    /// Which.
+    const NAME: StateName;
+}
+
+impl Audited for VoteState {
+    const NAME: StateName = StateName::Vote;
+}
+
+impl Audited for PegOutState {
+    const NAME: StateName = StateName::PegOut;
+}
+
+/// A request that is to be decided.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Role of the asker's certificate.
+    pub role: Role,
+    /// The asker's certificate.
+    pub certificate: Fingerprint,
+    /// What is asked.
+    pub operation: Operation,
+    /// What it is about: the block's id, or the batch's.
+    pub request: Digest,
+    /// The body of the request's frame.
+    pub body: &'a [u8],
+    /// What decides beside request and state.
+    pub inputs: Inputs,
+    /// When.
+    pub time: UnixMillis,
+}
+
+/// Why the transport turned a request away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAwayFor {
+    /// Rule `rate`.
+    TooMany,
+    /// The role.
+    Forbidden,
+    /// No request.
+    Malformed,
+}
+
+/// The state with its log.
+#[derive(Debug)]
+pub struct Recorder {
+    store: Store,
+    chain: ChainId,
+    spec: SpecDigest,
+    policy: Digest,
+    standing: Standing,
+    /// Text of spec and policy.
+    provisioning: [(Digest, Blob); 2],
+    key: AuditKey,
+    folder: Folder,
+    limits: AuditLimits,
+    memory: Mutex<Memory>,
+}
+
+impl Recorder {
+    /// Opens the log and records the start. A state from before there was a log gets one, with a new audit key.
+    ///
+    /// # Errors
+    /// - [`AuditError`] where the log cannot be read or written, or its key is not for `keys`.
+    pub fn start(
+        store: Store,
+        signer: &Signer,
+        keys: &Keys,
+        limits: AuditLimits,
+        now: UnixMillis,
+    ) -> Result<Self, AuditError> {
+        let transaction = store.begin()?;
+        let key = match journal::key(&transaction)? {
+            Some(sealed) => AuditKey::open(&sealed, keys)?,
+            None => {
+                let key = AuditKey::generate()?;
+                journal::create(&transaction, &key.seal(keys)?)?;
+                key
+            }
+        };
+        let chain = signer.chain().id();
+        let blob = |kind, text: Result<String, toml::ser::Error>| {
+            let bytes = text
+                .map_err(|error| AuditError::Provisioning(error.to_string()))?
+                .into_bytes();
+            let blob = Blob { kind, bytes };
+            Ok::<_, AuditError>((blob.digest(chain), blob))
+        };
+        let provisioning = [
+            blob(BlobKind::Spec, toml::to_string(signer.chain().spec()))?,
+            blob(BlobKind::Policy, toml::to_string(signer.policy()))?,
+        ];
+        let [(spec_text, _), (policy, _)] = provisioning;
+        let spec = signer.chain().digest();
+        let card = keys.card();
+        let standing = Standing {
+            cause: Cause::Started,
+            software: SOFTWARE.to_owned(),
+            member: signer.member(),
+            bls: card.bls,
+            schnorr: card.schnorr,
+            audit_key: key.public(),
+            spec,
+            spec_text,
+            policy,
+            states: Vec::new(),
+        };
+        let recorder = Self {
+            folder: Folder::of_state(store.path()),
+            memory: Mutex::new(Memory::new(now)),
+            store,
+            chain,
+            spec,
+            policy,
+            standing,
+            provisioning,
+            key,
+            limits,
+        };
+        let mut journal = Journal::open(&transaction, chain)?;
+        recorder.stand(&mut journal, &transaction, Cause::Started, now)?;
+        journal.close()?;
+        transaction.commit()?;
+        Ok(recorder)
+    }
+
+    /// The key that signs checkpoints.
+    pub fn public_key(&self) -> AuditPublicKey {
+        self.key.public()
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// - [`AuditError::Store`] where it cannot be read.
+    pub fn read<S: Stored>(&self) -> Result<S, AuditError> {
+        Ok(self.store.read()?)
+    }
+
+    /// Judges and records in one exclusive transaction: `judge` sees the state as it is on disk, and what it decides is
+    /// written with its entry before this returns.
+    ///
+    /// # Errors
+    /// - [`AuditError`] where state or log cannot be read or written; nothing may be signed then. The inner result is
+    ///   `judge`'s.
+    pub fn decide<S: Audited, I: Intent>(
+        &self,
+        question: &Question<'_>,
+        judge: impl FnOnce(&Durable<S>) -> Result<Decision<S, I>, Refusal>,
+    ) -> Result<Result<Persisted<I>, Refusal>, AuditError> {
+        let evidence = blob_digest(self.chain, BlobKind::Request, question.body);
+        let mut transaction = self.store.begin()?;
+        let (bytes, state) = stored::load::<S>(&transaction)?;
+        let state_digest = |bytes: &[u8]| blob_digest(self.chain, BlobKind::State(S::NAME), bytes);
+        let before = state_digest(&bytes);
+        let mut draft = Draft {
+            question,
+            evidence,
+            state: S::NAME,
+            before,
+            after: before,
+        };
+        let decision = match judge(&Durable::trust_loaded(state)) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                let verdict = Verdict::from(refusal.clone());
+                if self.memory().counts(question, evidence, &verdict) {
+                    transaction.abort()?;
+                } else if self.is_nearly_full() {
+                    self.memory().leave_out();
+                    transaction.abort()?;
+                } else {
+                    let sequence = self.append(&transaction, &draft, &verdict)?;
+                    transaction.set_durability(Durability::None)?;
+                    transaction.commit()?;
+                    let mut memory = self.memory();
+                    memory.remember(question, evidence, sequence, verdict);
+                    memory.must_flush();
+                }
+                return Ok(Err(refusal));
+            }
+        };
+        let intent = decision.intent_digest();
+        let Some(next) = decision.next() else {
+            let verdict = Verdict::Repeated { intent };
+            if self.memory().counts(question, evidence, &verdict) {
+                transaction.abort()?;
+            } else {
+                // The same intent in other bytes, or one that this process has not seen: durable before it is signed again.
+                let sequence = self.append(&transaction, &draft, &verdict)?;
+                transaction.commit()?;
+                self.memory()
+                    .remember(question, evidence, sequence, verdict);
+            }
+            let (_, persisted) = decision.persist(|_| Ok::<(), AuditError>(()))?;
+            return Ok(Ok(persisted));
+        };
+        let next = stored::encode(next)?;
+        draft.after = state_digest(&next);
+        let verdict = Verdict::Signed { intent };
+        let sequence = self.append(&transaction, &draft, &verdict)?;
+        let (_, persisted) = decision.persist(|_next| {
+            stored::write_bytes(&transaction, S::KEY, &next)?;
+            transaction.commit().map_err(AuditError::from)
+        })?;
+        self.memory()
+            .remember(question, evidence, sequence, verdict);
+        Ok(Ok(persisted))
+    }
+
+    /// Counts a request that was turned away unjudged.
+    pub fn turned_away(&self, role: Role, certificate: Fingerprint, reason: TurnedAwayFor) {
+        self.memory().turned_away(role, certificate, reason);
+    }
+
+    /// What is to be done from time to time, about once a second: makes refusals durable, writes counts and checkpoints,
+    /// moves complete segments to files, removes old evidence. Holds up decisions for one commit at most.
+    ///
+    /// # Errors
+    /// - [`AuditError`] where state, log or folder cannot be read or written.
+    pub fn tick(&self, now: UnixMillis) -> Result<(), AuditError> {
+        // Each for itself: where files cannot be written, old ones must go all the more.
+        let written = self.write_what_is_due(now, false);
+        let pruned = self.folder.prune(&self.limits);
+        written.and(pruned).and(self.move_segments())
+    }
+
+    /// The orderly end: everything is durable and under a checkpoint.
+    ///
+    /// # Errors
+    /// - [`AuditError`] where the log cannot be written.
+    pub fn close(&self, now: UnixMillis) -> Result<(), AuditError> {
+        self.write_what_is_due(now, true)
+    }
+
+    fn write_what_is_due(&self, now: UnixMillis, all: bool) -> Result<(), AuditError> {
+        let transaction = self.store.begin()?;
+        let mut journal = Journal::open(&transaction, self.chain)?;
+        let mut flush = self.memory().take_flush();
+        let seconds = if all { 0 } else { self.limits.count_seconds };
+        if let Some(counted) = self.memory().take_counted(now, seconds) {
+            journal.append(now, Event::Counted(counted))?;
+            flush = true;
+        }
+        let head = journal.head();
+        let rotate = head.next.get().saturating_sub(head.segment.get())
+            >= self.limits.segment_entries
+            || head.kept_bytes.max(head.refused_bytes) >= mib(self.limits.segment_mib);
+        let new = head.next.get().saturating_sub(head.checkpointed.get());
+        let seconds = self.limits.checkpoint_seconds;
+        let due =
+            new >= self.limits.checkpoint_entries || self.memory().checkpoint_is_due(now, seconds);
+        if new > 0 && (all || due || rotate) {
+            let checkpoint = self.key.checkpoint(self.chain, head.next, head.hash, now);
+            journal.checkpoint(&transaction, &checkpoint)?;
+            self.memory().checkpointed(now);
+            flush = true;
+        }
+        if rotate {
+            journal.rotate(&transaction)?;
+            self.stand(&mut journal, &transaction, Cause::Continued, now)?;
+            flush = true;
+        }
+        journal.close()?;
+        if flush {
+            transaction.commit()?;
+        } else {
+            transaction.abort()?;
+        }
+        Ok(())
+    }
+
+    fn move_segments(&self) -> Result<(), AuditError> {
+        let reader = Reader::new(self.store.begin_read()?);
+        for (first, end) in reader.complete()? {
+            self.folder.write(self.chain, &reader, first, end)?;
+            let transaction = self.store.begin()?;
+            journal::remove(&transaction, first, end)?;
+            transaction.commit()?;
+            tracing::info!(
+                first = first.get(),
+                end = end.get(),
+                "a segment of the audit log is complete"
+            );
+        }
+        Ok(())
+    }
+
+    /// Records who the signer is and its states.
+    fn stand(
+        &self,
+        journal: &mut Journal<'_>,
+        transaction: &WriteTransaction,
+        cause: Cause,
+        now: UnixMillis,
+    ) -> Result<(), AuditError> {
+        let mut standing = self.standing.clone();
+        standing.cause = cause;
+        for (digest, blob) in &self.provisioning {
+            journal.store(Class::Kept, *digest, blob.clone())?;
+        }
+        for name in StateName::ALL.iter().copied() {
+            let kind = BlobKind::State(name);
+            let bytes = stored::load_bytes(transaction, name.name())?;
+            let digest = blob_digest(self.chain, kind, &bytes);
+            journal.store(Class::Kept, digest, Blob { kind, bytes })?;
+            standing.states.push(NamedState { name, digest });
+        }
+        journal.append(now, Event::Standing(Box::new(standing)))?;
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        transaction: &WriteTransaction,
+        draft: &Draft<'_>,
+        verdict: &Verdict,
+    ) -> Result<Sequence, AuditError> {
+        let question = draft.question;
+        let mut journal = Journal::open(transaction, self.chain)?;
+        let class = match verdict {
+            Verdict::Signed { .. } | Verdict::Repeated { .. } => Class::Kept,
+            Verdict::Refused { .. } => Class::Refused,
+        };
+        if self.has_room(&journal, class) {
+            let blob = Blob {
+                kind: BlobKind::Request,
+                bytes: question.body.to_vec(),
+            };
+            journal.store(class, draft.evidence, blob)?;
+        }
+        let decided = Decided {
+            role: question.role,
+            certificate: question.certificate.0,
+            operation: question.operation,
+            request: question.request,
+            evidence: draft.evidence,
+            inputs: question.inputs.clone(),
+            spec: self.spec,
+            policy: self.policy,
+            state: draft.state,
+            before: draft.before,
+            after: draft.after,
+            verdict: verdict.clone(),
+        };
+        let sequence = journal.append(question.time, Event::Decided(Box::new(decided)))?;
+        journal.close()?;
+        Ok(sequence)
+    }
+
+    /// Whether evidence may be stored: what was refused only up to a segment's size, and nothing where the rest of the disk
+    /// is for states and entries.
+    fn has_room(&self, journal: &Journal<'_>, class: Class) -> bool {
+        let within = match class {
+            Class::Kept => true,
+            Class::Refused => journal.head().refused_bytes < mib(self.limits.segment_mib),
+        };
+        within && !self.is_nearly_full()
+    }
+
+    /// Where the file system does not say, writing will.
+    fn is_nearly_full(&self) -> bool {
+        self.folder
+            .free_bytes()
+            .is_ok_and(|free| free < mib(self.limits.reserved_mib))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Consistent after every statement, so a panic elsewhere changes nothing.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An entry without its verdict.
+struct Draft<'a> {
+    question: &'a Question<'a>,
+    evidence: Digest,
+    state: StateName,
+    before: Digest,
+    after: Digest,
+}
