@@ -3,13 +3,15 @@
 use crate::config::BitcoinConfig;
 use alys_bitcoin::{BitcoinClient, BlockCache, Credentials, FeePolicy, NodeConfig, RpcError};
 use alys_chain::{
-    Advance, BitcoinFacts, MAX_BITCOIN_BLOCKS, PegState, ScannedBlock, Scanner, plan_advance,
+    Advance, BitcoinFacts, CursorPlace, MAX_BITCOIN_BLOCKS, PegState, ScannedBlock, Scanner,
+    cursor_place, plan_advance,
 };
 use alys_protocol::peg::Cursor;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{BtcHeight, SatsPerKvb};
 use anyhow::{Context as _, bail};
-use bitcoin::Transaction;
+use bitcoin::{Block, BlockHash, Transaction};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Serialised Bitcoin blocks kept in memory.
@@ -80,15 +82,34 @@ impl BitcoinSide {
                 break;
             };
             scanned.push(scanner.block(&block.block, height)?);
-            if state.cursor().height == furthest {
-                break;
-            }
         }
         Ok(scanned)
     }
 
+    /// Where the best chain stands to a ledger's cursor.
+    pub(crate) async fn cursor_place(&self, cursor: &Cursor) -> anyhow::Result<CursorPlace> {
+        let tip = self.client.tip().await?.height;
+        let at_height = self.client.block_hash(cursor.height).await?;
+        Ok(cursor_place(cursor, at_height, tip))
+    }
+
+    /// A block that was in the best chain, and may not be any more.
+    pub(crate) async fn block(&self, hash: BlockHash) -> anyhow::Result<Arc<Block>> {
+        self.blocks
+            .block(hash)
+            .await?
+            .with_context(|| format!("the Bitcoin node does not have block {hash}"))
+    }
+
     /// How far a block on `state` may advance now.
     pub(crate) async fn plan(&self, chain: &Chain, state: &PegState) -> anyhow::Result<Advance> {
+        match self.cursor_place(state.cursor()).await? {
+            CursorPlace::OnBestChain => {}
+            CursorPlace::Reorganised(deep) => return Err(deep.into()),
+            CursorPlace::Above { cursor, tip } => {
+                bail!("the Bitcoin node is at block {tip}, the cursor at block {cursor}")
+            }
+        }
         let tip = self.client.tip().await?.height;
         let depth = chain.spec().deposits.confirmations;
         let deepest = tip.saturating_add(1).saturating_sub(depth);

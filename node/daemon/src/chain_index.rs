@@ -1,6 +1,6 @@
 //! What the store knows of the final chain: ids by height and history proofs.
 
-use alys_protocol::bytes::BlockId;
+use alys_protocol::bytes::{BlockId, Digest};
 use alys_protocol::header::Header;
 use alys_protocol::history::{HistoryProof, history_leaf, history_node};
 use alys_protocol::spec::Chain;
@@ -8,13 +8,14 @@ use alys_protocol::units::{ChainId, SideHeight};
 use alys_store::schema::{Blocks, FinalChain, HistoryNodes, HistoryPlace};
 use alys_store::{Batch, Store, StoreError};
 use anyhow::Context as _;
+use std::collections::BTreeMap;
 
 /// Appends a final block to the index: its id at its height, its leaf, and every inner node that it completes.
 pub(crate) fn append_leaf(
     chain_id: ChainId,
     store: &Store,
     batch: &mut Batch,
-    pending: &mut Vec<(HistoryPlace, alys_protocol::bytes::Digest)>,
+    pending: &mut Vec<(HistoryPlace, Digest)>,
     height: SideHeight,
     id: BlockId,
 ) -> Result<(), StoreError> {
@@ -54,19 +55,51 @@ pub(crate) fn append_leaf(
     }
 }
 
-/// Proof that the final block `of` has the final block at `height` among its ancestors.
+/// The history of a block: inner nodes from the store as far as the chain is final, the rest from the ids above.
+pub(crate) struct History<'a> {
+    pub(crate) chain_id: ChainId,
+    pub(crate) store: &'a Store,
+    /// Ids of the block's ancestors that may not be final yet; none needed for a final block.
+    pub(crate) recent: &'a BTreeMap<SideHeight, BlockId>,
+}
+
+impl History<'_> {
+    /// Proof that the block at height `of` has its ancestor at `height`.
+    pub(crate) fn proof(&self, of: SideHeight, height: SideHeight) -> anyhow::Result<HistoryProof> {
+        HistoryProof::build_with(of, height, |first, level| self.node(first, level))
+            .with_context(|| format!("history proof of height {height} below {of}"))
+    }
+
+    fn node(&self, first: u64, level: u32) -> Option<Digest> {
+        let place = HistoryPlace { first, level };
+        // Complete nodes only are stored, so one that is there is of the final chain alone.
+        if let Ok(Some(node)) = self.store.get::<HistoryNodes>(&place) {
+            return Some(node);
+        }
+        let Some(below) = level.checked_sub(1) else {
+            let height = SideHeight::new(first);
+            let id = self.recent.get(&height)?;
+            return Some(history_leaf(self.chain_id, height, *id));
+        };
+        let left = self.node(first, below)?;
+        let right = self.node(first.checked_add(1u64.checked_shl(below)?)?, below)?;
+        Some(history_node(self.chain_id, &left, &right))
+    }
+}
+
+/// Proof that the final block at `of` has the final block at `height` among its ancestors.
 pub(crate) fn history_proof(
+    chain: &Chain,
     store: &Store,
     of: SideHeight,
     height: SideHeight,
 ) -> anyhow::Result<HistoryProof> {
-    HistoryProof::build_with(of, height, |first, level| {
-        store
-            .get::<HistoryNodes>(&HistoryPlace { first, level })
-            .ok()
-            .flatten()
-    })
-    .with_context(|| format!("history proof of height {height} below {of}"))
+    let history = History {
+        chain_id: chain.id(),
+        store,
+        recent: &BTreeMap::new(),
+    };
+    history.proof(of, height)
 }
 
 /// The header of a stored block; genesis's where the id is genesis's.
@@ -86,34 +119,89 @@ mod tests {
     use alys_protocol::bytes::SpecDigest;
     use alys_protocol::history::Peaks;
 
+    const CHAIN: ChainId = ChainId::new(7);
+
+    fn id(height: u64) -> BlockId {
+        BlockId::new([height as u8; 32])
+    }
+
+    fn append(store: &Store, height: u64) {
+        let mut batch = store.batch();
+        append_leaf(
+            CHAIN,
+            store,
+            &mut batch,
+            &mut Vec::new(),
+            SideHeight::new(height),
+            id(height),
+        )
+        .unwrap();
+        batch.commit().unwrap();
+    }
+
+    fn peaks(leaves: u64) -> Peaks {
+        (0..leaves).fold(Peaks::empty(), |peaks, height| {
+            peaks.append(CHAIN, id(height)).unwrap()
+        })
+    }
+
+    /// Proves every ancestor of the block at height `of` against the root that its header carries.
+    fn prove_all(store: &Store, recent: &BTreeMap<SideHeight, BlockId>, of: u64) {
+        let history = History {
+            chain_id: CHAIN,
+            store,
+            recent,
+        };
+        let root = peaks(of).root(CHAIN);
+        let of = SideHeight::new(of);
+        for height in 0..of.get() {
+            let below = SideHeight::new(height);
+            let proof = history.proof(of, below).unwrap();
+            proof.verify(CHAIN, root, of, below, id(height)).unwrap();
+        }
+        assert!(history.proof(of, of).is_err());
+    }
+
     #[test]
     fn stored_nodes_prove_what_the_peaks_commit_to() {
-        let chain_id = ChainId::new(7);
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), SpecDigest::ZERO).unwrap();
-        let id = |height: u64| BlockId::new([height as u8; 32]);
-        let mut peaks = Peaks::empty();
-        for height in 0..21u64 {
-            let mut batch = store.batch();
-            append_leaf(
-                chain_id,
-                &store,
-                &mut batch,
-                &mut Vec::new(),
-                SideHeight::new(height),
-                id(height),
-            )
-            .unwrap();
-            batch.commit().unwrap();
-            peaks = peaks.append(chain_id, id(height)).unwrap();
-            let of = SideHeight::new(height + 1);
-            for below in 0..=height {
-                let below = SideHeight::new(below);
-                let proof = history_proof(&store, of, below).unwrap();
-                proof
-                    .verify(chain_id, peaks.root(chain_id), of, below, id(below.get()))
-                    .unwrap();
-            }
+        for height in 0..21 {
+            append(&store, height);
+            prove_all(&store, &BTreeMap::new(), height + 1);
         }
+    }
+
+    #[test]
+    fn blocks_above_the_final_one_are_proven_from_their_ids() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), SpecDigest::ZERO).unwrap();
+        // Before anything is final, and then with ever less above it.
+        for stored in 0..40u64 {
+            for of in [stored + 1, stored + 2, stored + 7, 40] {
+                let overlap = stored.saturating_sub(3);
+                let recent = (overlap..of)
+                    .map(|height| (SideHeight::new(height), id(height)))
+                    .collect();
+                prove_all(&store, &recent, of);
+            }
+            append(&store, stored);
+        }
+    }
+
+    #[test]
+    fn a_gap_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), SpecDigest::ZERO).unwrap();
+        append(&store, 0);
+        let recent = BTreeMap::from([(SideHeight::new(2), id(2))]);
+        let history = History {
+            chain_id: CHAIN,
+            store: &store,
+            recent: &recent,
+        };
+        let three = SideHeight::new(3);
+        assert!(history.proof(three, SideHeight::new(0)).is_err());
+        assert!(history.proof(three, SideHeight::new(2)).is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 mod approve;
 mod finality;
+mod footing;
 mod gossip;
 mod mining;
 mod outputs;
@@ -12,10 +13,11 @@ mod pegout;
 mod publish;
 mod sync;
 
+use crate::chain_index;
 use crate::config::NodeConfig;
 use crate::jobs::{Done, ParentPoint, Tools};
 use crate::view::View;
-use alys_chain::PegState;
+use alys_chain::{Footing, PegState};
 use alys_consensus::{
     Anchor, BlockTree, Consensus, Input, UnixMs, VerifiedCertificate, VerifiedProposal, VotingState,
 };
@@ -24,10 +26,12 @@ use alys_mining::templates::Templates;
 use alys_net::{NetworkEvent, NetworkHandle};
 use alys_protocol::block::Proposal;
 use alys_protocol::bytes::{BlockId, BundleHash, EvmAddress};
+use alys_protocol::header::Header;
 use alys_protocol::signer::FinalityEvidence;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
 use alys_store::schema::{Blocks, Certificates, Ledgers, Only, Recent, RecentKey, Root};
 use anyhow::{Context as _, bail};
+use mining::Queued;
 use pegout::PegOuts;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -63,7 +67,11 @@ pub(crate) struct Driver {
     /// The ledger after the root and after each valid block above it.
     ledgers: BTreeMap<BlockId, PegState>,
     templates: Templates,
+    queued: Queued,
     pegouts: PegOuts,
+    footing: Footing,
+    /// The Bitcoin node is being asked about the cursor.
+    looking: bool,
     finality: Option<FinalityEvidence>,
     sync: Sync,
     done: mpsc::UnboundedSender<Done>,
@@ -117,7 +125,10 @@ impl Driver {
             member,
             network,
             proposals: BTreeMap::new(),
+            queued: Queued::default(),
             pegouts: PegOuts::default(),
+            footing: Footing::default(),
+            looking: false,
             finality: None,
             sync: Sync::default(),
             done,
@@ -132,6 +143,7 @@ impl Driver {
     pub(crate) async fn run(mut self, mut sources: Sources) -> anyhow::Result<()> {
         self.replay_recent()?;
         self.resume_pegouts()?;
+        self.look_at_bitcoin();
         self.step(Input::Tick(now()))?;
         self.set_heads();
         loop {
@@ -159,6 +171,7 @@ impl Driver {
         let before = self.consensus.slot();
         self.step(Input::Tick(now()))?;
         if self.consensus.slot() != before {
+            self.look_at_bitcoin();
             self.advance_pegouts(self.consensus.slot())?;
             self.catch_up();
             if self.heads_due {
@@ -215,6 +228,7 @@ impl Driver {
                 self.heads_set(outcome);
                 Ok(())
             }
+            Done::BitcoinSeen(outcome) => self.bitcoin_seen(outcome),
             Done::Shares { batch, outcome } => self.own_shares(batch, outcome),
             Done::Broadcast { batch, outcome } => {
                 self.broadcast_done(batch, outcome);
@@ -230,6 +244,14 @@ impl Driver {
             // Fails only while the node stops.
             let _ = done.send(job.await);
         });
+    }
+
+    /// A block's header, from the tree or else from the store.
+    fn header(&self, id: BlockId) -> anyhow::Result<Header> {
+        match self.consensus.tree().header(id) {
+            Some(header) => Ok(header.clone()),
+            None => chain_index::header(&self.tools.chain, &self.tools.store, id),
+        }
     }
 
     /// The point to build on or to validate against; none where the parent is not valid (yet).

@@ -2,7 +2,7 @@
 
 use crate::config::ExecutionConfig;
 use alys_chain::PayloadAttributes;
-use alys_execution::eth::BlockRef;
+use alys_execution::eth::{Account, BlockRef};
 use alys_execution::receipt::Receipt;
 use alys_execution::{
     EmbeddedClient, EmbeddedConfig, EngineClient, EngineConfig, EthClient, ExecutionClient, Heads,
@@ -195,6 +195,17 @@ impl Execution {
     ) -> anyhow::Result<Wei> {
         let vault = chain.spec().execution.vault;
         Ok(self.eth.balance(vault, BlockRef::Hash(block)).await?)
+    }
+
+    /// The vault's account after a block, proven under that block's state root.
+    pub(crate) async fn vault_account(
+        &self,
+        chain: &Chain,
+        block: ExecutionHash,
+        state_root: Digest,
+    ) -> anyhow::Result<Account> {
+        let vault = chain.spec().execution.vault;
+        Ok(self.eth.account(vault, block, state_root).await?)
     }
 
     pub(crate) async fn stop(&self) {

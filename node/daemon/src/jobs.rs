@@ -1,10 +1,14 @@
 //! Work that takes time, done beside the driver: validation, building, signing. Each job ends in one [`Done`].
 
+mod evidence;
+
+pub(crate) use evidence::ApprovePlan;
+
 use crate::bitcoin_side::BitcoinSide;
 use crate::execution::Execution;
 use alys_chain::{
-    BlockRuleError, Choices, Class, Facts, Parent, PegState, PowPlan, Settlement, burns_of_block,
-    check_block, draft, next_batch, replacement,
+    Advance, BlockRuleError, Choices, Class, CursorPlace, Facts, Parent, PegState, PowPlan,
+    Settlement, burns_of_block, check_block, draft, next_batch, replacement,
 };
 use alys_execution::receipt::{Receipt, receipt_proof};
 use alys_execution::{Heads, PayloadStatus, execution_header_rlp};
@@ -16,9 +20,7 @@ use alys_protocol::bytes::{BatchId, BlockId, HistoryRoot};
 use alys_protocol::certificate::{Approval, Certificate};
 use alys_protocol::header::Header;
 use alys_protocol::peg::{BatchRecord, Burn};
-use alys_protocol::signer::{
-    ApproveRequest, BurnEvidence, PegOutRequest, SchnorrSignature, TrieProof,
-};
+use alys_protocol::signer::{BurnEvidence, PegOutRequest, SchnorrSignature, TrieProof};
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
 use alys_signer_client::SignerClient;
@@ -56,6 +58,7 @@ pub(crate) enum Done {
         outcome: anyhow::Result<Vec<SyncBlock>>,
     },
     HeadsSet(anyhow::Result<()>),
+    BitcoinSeen(anyhow::Result<CursorPlace>),
     Shares {
         batch: BatchId,
         outcome: anyhow::Result<Vec<SchnorrSignature>>,
@@ -268,15 +271,7 @@ pub(crate) struct BuildPlan {
 pub(crate) async fn build(tools: &Tools, plan: BuildPlan) -> anyhow::Result<Box<Proposal>> {
     let chain = &tools.chain;
     let parent = &plan.parent;
-    let advance = match tools.bitcoin.plan(chain, &parent.peg).await {
-        Ok(advance) => advance,
-        Err(error) => {
-            // A block without Bitcoin progress is better than none.
-            tracing::warn!("no Bitcoin progress in slot {}: {error:#}", plan.slot);
-            alys_chain::plan_advance(chain, &parent.peg, parent.peg.cursor().height, &[])?
-        }
-    };
-    let batch = choose_batch(tools, &advance.consumed.state, &plan).await;
+    let (advance, batch) = peg_progress(tools, &plan).await?;
     let pow = match plan.share {
         None => None,
         Some(share) => Some(PowPlan {
@@ -312,6 +307,27 @@ pub(crate) async fn build(tools: &Tools, plan: BuildPlan) -> anyhow::Result<Box<
     Ok(Box::new(Proposal { block, signature }))
 }
 
+/// How far the block goes over Bitcoin, and its batch.
+async fn peg_progress(
+    tools: &Tools,
+    plan: &BuildPlan,
+) -> anyhow::Result<(Advance, Option<BatchRecord>)> {
+    let (chain, peg) = (&tools.chain, &plan.parent.peg);
+    match tools.bitcoin.plan(chain, peg).await {
+        Ok(advance) => {
+            let batch = choose_batch(tools, &advance.consumed.state, plan).await;
+            Ok((advance, batch))
+        }
+        Err(error) => {
+            // A block without progress of the peg is better than none. No batch either: coins that Bitcoin does not
+            // have any more must not be paid out.
+            tracing::warn!("no progress of the peg in slot {}: {error:#}", plan.slot);
+            let stays = alys_chain::plan_advance(chain, peg, peg.cursor().height, &[])?;
+            Ok((stays, None))
+        }
+    }
+}
+
 /// The batch to record: a replacement of a stuck one, else the next one, if any.
 async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Option<BatchRecord> {
     let waits = state.queue().len() > 0 || plan.stuck.is_some() || !state.utxos().is_empty();
@@ -334,14 +350,17 @@ async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Opti
     next_batch(&tools.chain, state, pow_final, plan.slot, rate).ok()
 }
 
-/// Asks the signer to approve a block.
+/// Gathers what the signer needs to see of a block, and asks it to approve.
 pub(crate) async fn approve(
     tools: &Tools,
     id: BlockId,
     member: MemberId,
-    request: ApproveRequest,
+    plan: ApprovePlan,
 ) -> anyhow::Result<Approval> {
     let signer = tools.signer.as_ref().context("this node has no signer")?;
+    let request = evidence::complete(tools, plan)
+        .await
+        .context("it was not asked, as its evidence is incomplete")?;
     let signature = signer.approve(request).await?;
     Ok(Approval {
         block: id,

@@ -207,6 +207,7 @@ fn first_view(chain: &Chain) -> View {
         pegouts: BTreeMap::new(),
         queued: None,
         peers: 0,
+        peg_halt: None,
         problems: vec!["starting".to_owned()],
     }
 }

@@ -239,7 +239,7 @@ impl NodeRpcServer for Api {
             next_burn: peg.next_burn(),
             next_sequence: peg.next_sequence(),
             pending: pending.collect(),
-            halted: peg.halt().map(ToString::to_string),
+            halted: view.peg_halt.clone(),
             unattributable: unattributable.collect(),
         })
     }

@@ -6,6 +6,7 @@ use alys_protocol::bytes::{BatchId, BlockId};
 use alys_protocol::header::Header;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Where the node stands.
 #[derive(Clone)]
@@ -17,8 +18,10 @@ pub(crate) struct View {
     pub(crate) slot: Slot,
     pub(crate) peg: PegState,
     pub(crate) pegouts: BTreeMap<BatchId, PegOutView>,
-    pub(crate) queued: Option<Share>,
+    pub(crate) queued: Option<Arc<Share>>,
     pub(crate) peers: usize,
+    /// Why the peg stands still on this node, if it does.
+    pub(crate) peg_halt: Option<String>,
     pub(crate) problems: Vec<String>,
 }
 

@@ -1,13 +1,16 @@
 //! What the signer is shown when it is asked to approve a block.
 
 use super::Driver;
-use crate::jobs::{self, Done};
+use crate::jobs::{self, ApprovePlan, Done};
 use alys_consensus::Input;
 use alys_execution::execution_header_rlp;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::BlockId;
 use alys_protocol::header::Header;
 use alys_protocol::signer::ApproveRequest;
+use alys_protocol::units::SideHeight;
+use anyhow::bail;
+use std::collections::BTreeMap;
 
 impl Driver {
     pub(super) fn ask_signer(&mut self, id: BlockId) -> Vec<Input> {
@@ -15,8 +18,8 @@ impl Driver {
         let (Some(member), Some(_)) = (self.member, &self.tools.signer) else {
             return refused;
         };
-        let request = match self.approve_request(id) {
-            Ok(request) => request,
+        let plan = match self.approve_plan(id) {
+            Ok(plan) => plan,
             Err(error) => {
                 self.problem(
                     "signer",
@@ -27,34 +30,55 @@ impl Driver {
         };
         let tools = self.tools.clone();
         self.spawn(async move {
-            let outcome = jobs::approve(&tools, id, member, request).await;
+            let outcome = jobs::approve(&tools, id, member, plan).await;
             Done::Approved { id, outcome }
         });
         Vec::new()
     }
 
-    fn approve_request(&self, id: BlockId) -> anyhow::Result<ApproveRequest> {
+    fn approve_plan(&self, id: BlockId) -> anyhow::Result<ApprovePlan> {
         let tree = self.consensus.tree();
         let missing = || anyhow::anyhow!("block {id} or its parent was forgotten");
         let proposal = self.proposals.get(&id).ok_or_else(missing)?;
         let block = &proposal.block;
-        let parent = tree.header(block.header.parent).ok_or_else(missing)?;
-        let history = tree.history(block.header.parent).ok_or_else(missing)?;
-        Ok(ApproveRequest {
+        if let (Some(halt), Some(_)) = (self.footing.halt(), &block.body.batch) {
+            bail!("block {id} records a batch: {halt}");
+        }
+        let parent_id = block.header.parent;
+        let parent = tree.header(parent_id).ok_or_else(missing)?;
+        let history = tree.history(parent_id).ok_or_else(missing)?;
+        let request = ApproveRequest {
             header: block.header.clone(),
             body: block.body.clone(),
             parent: parent.clone(),
             parent_history: history.clone(),
             ancestors: BoundedVec::new(self.two_below(parent))?,
-            execution_header: BoundedVec::new(execution_header_rlp(
-                &block.payload,
-                block.header.parent,
-            ))?,
+            execution_header: BoundedVec::new(execution_header_rlp(&block.payload, parent_id))?,
             withdrawals: BoundedVec::new(block.payload.withdrawals.to_vec())?,
             deposits: BoundedVec::empty(),
             fees: None,
             pow: None,
+        };
+        Ok(ApprovePlan {
+            parent_peg: self.ledgers.get(&parent_id).ok_or_else(missing)?.clone(),
+            recent: match &block.body.pow {
+                Some(_) => self.down_to_root(parent_id),
+                None => BTreeMap::new(),
+            },
+            request,
         })
+    }
+
+    /// The ids from a block down to the tree's root, by height.
+    fn down_to_root(&self, tip: BlockId) -> BTreeMap<SideHeight, BlockId> {
+        let tree = self.consensus.tree();
+        let mut found = BTreeMap::new();
+        let mut id = tip;
+        while let Some(header) = tree.header(id) {
+            found.insert(header.height, id);
+            id = header.parent;
+        }
+        found
     }
 
     /// The parent and the grandparent of a header, as far as they exist.
@@ -62,17 +86,11 @@ impl Driver {
         let mut found = Vec::new();
         let mut below = header.clone();
         while found.len() < 2 && below.height.get() > 0 {
-            let known = self.consensus.tree().header(below.parent).cloned();
-            let next = known.or_else(|| {
-                crate::chain_index::header(&self.tools.chain, &self.tools.store, below.parent).ok()
-            });
-            match next {
-                Some(next) => {
-                    found.push(next.clone());
-                    below = next;
-                }
-                None => break,
-            }
+            let Ok(next) = self.header(below.parent) else {
+                break;
+            };
+            found.push(next.clone());
+            below = next;
         }
         found
     }

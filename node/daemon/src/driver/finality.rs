@@ -77,7 +77,7 @@ impl Driver {
         metrics::gauge!("alys_pow_final_height").set(anchor.header.pow.height.get() as f64);
         self.forget_below(last.id);
         self.note_finality(*last);
-        self.watch_peg(last.id)?;
+        self.refresh_pegouts(last.id)?;
         self.set_heads();
         Ok(())
     }
@@ -98,10 +98,7 @@ impl Driver {
         let Some(header) = tree.header(block.id) else {
             return;
         };
-        let parent = tree.header(header.parent).cloned().or_else(|| {
-            crate::chain_index::header(&self.tools.chain, &self.tools.store, header.parent).ok()
-        });
-        let Some(parent) = parent else {
+        let Ok(parent) = self.header(header.parent) else {
             return;
         };
         let third = tree.children(block.id).iter().find_map(|child| {
@@ -116,12 +113,5 @@ impl Driver {
                 certificate,
             });
         }
-    }
-
-    /// Takes up the batches that the final ledger still waits for, and reports a halted peg.
-    fn watch_peg(&mut self, id: BlockId) -> anyhow::Result<()> {
-        let halt = self.ledgers.get(&id).and_then(|peg| peg.halt().copied());
-        self.problem("peg", halt.map(|halt| format!("PEG HALTED: {halt}")));
-        self.refresh_pegouts(id)
     }
 }

@@ -8,6 +8,7 @@ use alys_mining::templates::{Range, Share};
 use alys_net::{Topic, Verdict};
 use alys_protocol::bytes::{BlockId, BundleHash, EvmAddress};
 use alys_protocol::units::{PowCount, SideHeight, Slot};
+use std::sync::Arc;
 
 impl Driver {
     pub(super) fn command(&mut self, command: Command) {
@@ -83,6 +84,7 @@ impl Driver {
             "share taken for bundle {}",
             display_hash(hash.as_bytes())
         );
+        self.queued.forget();
         self.publish(
             Topic::AuxPow,
             &AuxPowMessage {
@@ -123,7 +125,10 @@ impl Driver {
             .templates
             .submit(template.hash, &message.auxpow, count, slot)
         {
-            Ok(_) => Verdict::Accept,
+            Ok(_) => {
+                self.queued.forget();
+                Verdict::Accept
+            }
             Err(error) => {
                 tracing::warn!("a peer sent a share that does not hold: {error}");
                 Verdict::Reject
@@ -133,7 +138,7 @@ impl Driver {
 
     /// The height of a block of the final chain.
     fn final_height_of(&self, id: BlockId) -> Option<SideHeight> {
-        let header = crate::chain_index::header(&self.tools.chain, &self.tools.store, id).ok()?;
+        let header = self.header(id).ok()?;
         let at = self
             .tools
             .store
@@ -164,11 +169,35 @@ impl Driver {
             })
             .collect();
         self.templates.retain_from(&starts);
+        self.queued.forget();
     }
 
-    /// The share that the next block would carry.
-    pub(super) fn queued_share(&self) -> Option<Share> {
-        let head = self.consensus.tree().head().id;
-        self.best_share(&self.parent_point(head)?, self.slot())
+    /// The share that the next block would carry. Looked for only where head, slot or shares are others than before.
+    pub(super) fn queued_share(&mut self) -> Option<Arc<Share>> {
+        let at = (self.consensus.tree().head().id, self.slot());
+        if self.queued.at != Some(at) {
+            let share = self
+                .parent_point(at.0)
+                .and_then(|head| self.best_share(&head, at.1));
+            self.queued = Queued {
+                at: Some(at),
+                share: share.map(Arc::new),
+            };
+        }
+        self.queued.share.clone()
+    }
+}
+
+/// The share that the next block would carry, as last looked for.
+#[derive(Default)]
+pub(super) struct Queued {
+    /// The head and the slot that it was looked for in; none where shares have changed since.
+    at: Option<(BlockId, Slot)>,
+    share: Option<Arc<Share>>,
+}
+
+impl Queued {
+    fn forget(&mut self) {
+        self.at = None;
     }
 }

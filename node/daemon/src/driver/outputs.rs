@@ -254,7 +254,7 @@ impl Driver {
                 self.problem(
                     "signer",
                     Some(format!(
-                        "the signer did not approve block {}: {error:#}",
+                        "no approval of block {} by the signer: {error:#}",
                         short(id)
                     )),
                 );
@@ -276,7 +276,7 @@ impl Driver {
         metrics::gauge!("alys_head_height").set(head.height.get() as f64);
         self.retain_templates();
         self.set_heads();
-        Ok(())
+        self.judge_peg(None)
     }
 
     /// The execution blocks of head, final and PoW-final block.
@@ -291,9 +291,7 @@ impl Driver {
         let finalized = tree
             .header(final_block.id)
             .map(|header| header.pow.id)
-            .and_then(|id| {
-                crate::chain_index::header(&self.tools.chain, &self.tools.store, id).ok()
-            })
+            .and_then(|id| self.header(id).ok())
             .map_or(genesis, |header| header.execution_hash);
         Heads {
             latest: execution(tree.head().id),

@@ -4,7 +4,7 @@
 //! loses none; any node combines the first m of them in key order.
 
 use super::Driver;
-use crate::chain_index::{header, history_proof};
+use crate::chain_index::history_proof;
 use crate::jobs::{self, Done};
 use crate::messages::PegOutShare;
 use alys_chain::PegState;
@@ -131,8 +131,11 @@ impl Driver {
         })
     }
 
-    /// Does what is due for each pending batch.
+    /// Does what is due for each pending batch; nothing while the peg stands still, or may have to.
     pub(super) fn advance_pegouts(&mut self, slot: Slot) -> anyhow::Result<()> {
+        if !self.footing.is_firm() {
+            return Ok(());
+        }
         let due = |last: Option<Slot>| {
             last.is_none_or(|last| slot.get() >= last.get().saturating_add(RETRY_SLOTS))
         };
@@ -268,6 +271,9 @@ impl Driver {
 
     /// "Any node combines the first m in key order and broadcasts."
     fn broadcast_if_complete(&mut self, id: BatchId, slot: Slot) {
+        if !self.footing.is_firm() {
+            return;
+        }
         let wallet = self.tools.chain.wallet().clone();
         let Some(pegout) = self.pegouts.pending.get_mut(&id) else {
             return;
@@ -353,7 +359,7 @@ impl Driver {
         let burns = self.burn_evidence(&pegout.record)?;
         Ok(PegOutRequest {
             values: BoundedVec::new(pegout.values.clone())?,
-            recording_parent: header(chain, store, block.header.parent)?,
+            recording_parent: self.header(block.header.parent)?,
             body_branch: block.body.branch(chain.id(), Section::Batch)?,
             recording_history: self.history_below(final_header, &block.header)?,
             recording: block.header,
@@ -377,7 +383,13 @@ impl Driver {
         if of.height == below.height {
             return Ok(None);
         }
-        history_proof(&self.tools.store, of.height, below.height).map(Some)
+        history_proof(
+            &self.tools.chain,
+            &self.tools.store,
+            of.height,
+            below.height,
+        )
+        .map(Some)
     }
 
     fn carrier(&self) -> anyhow::Result<alys_protocol::block::Block> {
@@ -395,12 +407,12 @@ impl Driver {
         let (chain, store) = (&self.tools.chain, &self.tools.store);
         let carrier = self.carrier()?;
         let [_, final_header, _] = &finality.headers;
-        let end = header(chain, store, carrier.header.pow.id)?;
+        let end = self.header(carrier.header.pow.id)?;
         Ok(PowFinality {
-            carrier_parent: header(chain, store, carrier.header.parent)?,
+            carrier_parent: self.header(carrier.header.parent)?,
             body_branch: carrier.body.branch(chain.id(), Section::Pow)?,
             carrier_history: self.history_below(final_header, &carrier.header)?,
-            end_history: history_proof(store, carrier.header.height, end.height)?,
+            end_history: history_proof(chain, store, carrier.header.height, end.height)?,
             record: carrier.body.pow.context("the carrier has no record")?,
             carrier: carrier.header,
             end,
@@ -411,14 +423,14 @@ impl Driver {
         &self,
         record: &BatchRecord,
     ) -> anyhow::Result<BoundedVec<BurnEvidence, { alys_protocol::peg::MAX_BATCH_BURNS }>> {
-        let store = &self.tools.store;
+        let (chain, store) = (&self.tools.chain, &self.tools.store);
         let mut found = Vec::new();
         if record.burns() > 0 {
             let end = self.carrier()?.header.pow;
             let final_block = self.consensus.tree().final_block().id;
             let peg = self.ledgers.get(&final_block).context("no final ledger")?;
             let (_, family) = peg
-                .family_of(record.id(self.tools.chain.id()))
+                .family_of(record.id(chain.id()))
                 .context("the batch is settled")?;
             for burn in &family.burns {
                 let stored = store
@@ -429,7 +441,7 @@ impl Driver {
                     .find(|evidence| evidence.burn.sequence == burn.sequence)
                     .with_context(|| format!("no evidence of burn {}", burn.sequence))?;
                 if burn.height < end.height {
-                    evidence.history = Some(history_proof(store, end.height, burn.height)?);
+                    evidence.history = Some(history_proof(chain, store, end.height, burn.height)?);
                 }
                 found.push(evidence);
             }

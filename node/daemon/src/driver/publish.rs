@@ -39,6 +39,7 @@ impl Driver {
         let Some(peg) = self.ledgers.get(&head.id).cloned() else {
             return;
         };
+        let queued = self.queued_share();
         let view = View {
             head: (head.id, head_header),
             final_block: (final_block.id, final_header),
@@ -57,8 +58,9 @@ impl Driver {
                     (*id, seen)
                 })
                 .collect(),
-            queued: self.queued_share(),
+            queued,
             peers: self.sync.count(),
+            peg_halt: self.footing.halt().map(ToString::to_string),
             problems: self.problems.values().cloned().collect(),
         };
         // Fails only while the node stops.

@@ -1,0 +1,54 @@
+//! Whether the peg stands on firm ground: a look at the Bitcoin node in each slot, and what follows when it does not.
+
+use super::Driver;
+use crate::jobs::Done;
+use alys_chain::CursorPlace;
+
+impl Driver {
+    /// Asks the Bitcoin node whether its best chain still has the block at the head's cursor; one question at a time.
+    pub(super) fn look_at_bitcoin(&mut self) {
+        let head = self.consensus.tree().head().id;
+        let Some(peg) = self.ledgers.get(&head).filter(|_| !self.looking) else {
+            return;
+        };
+        self.looking = true;
+        let (tools, cursor) = (self.tools.clone(), *peg.cursor());
+        self.spawn(async move { Done::BitcoinSeen(tools.bitcoin.cursor_place(&cursor).await) });
+    }
+
+    pub(super) fn bitcoin_seen(
+        &mut self,
+        outcome: anyhow::Result<CursorPlace>,
+    ) -> anyhow::Result<()> {
+        self.looking = false;
+        let problem = match &outcome {
+            Ok(CursorPlace::OnBestChain | CursorPlace::Reorganised(_)) => None,
+            Ok(CursorPlace::Above { cursor, tip }) => Some(format!(
+                "no Bitcoin progress: the peg has consumed Bitcoin up to block {cursor}, and the Bitcoin node's best chain ends at block {tip}"
+            )),
+            Err(error) => Some(format!("the Bitcoin node cannot be asked: {error:#}")),
+        };
+        self.problem("bitcoin", problem);
+        self.judge_peg(outcome.ok())
+    }
+
+    /// Halts the peg on this node, or lets it go on, after a look at the Bitcoin node or a new head.
+    pub(super) fn judge_peg(&mut self, seen: Option<CursorPlace>) -> anyhow::Result<()> {
+        let head = self.consensus.tree().head().id;
+        let Some(peg) = self.ledgers.get(&head) else {
+            return Ok(());
+        };
+        let before = self.footing;
+        self.footing = before.after(peg, seen);
+        let halt = self.footing.halt().map(ToString::to_string);
+        if let (Some(halt), None) = (&halt, before.halt()) {
+            tracing::error!("{halt}");
+        }
+        metrics::gauge!("alys_peg_halted").set(if halt.is_some() { 1.0 } else { 0.0 });
+        self.problem("peg", halt);
+        if self.footing.is_firm() && !before.is_firm() {
+            return self.advance_pegouts(self.slot());
+        }
+        Ok(())
+    }
+}
