@@ -223,6 +223,31 @@ impl BitcoinClient {
         Ok(Some(block))
     }
 
+    /// Waits until the best chain has a block at a height, and returns its hash; says where the node is each time that
+    /// nothing came for `wait`.
+    ///
+    /// # Errors
+    /// - [`RpcError`] where the node cannot be asked.
+    pub async fn wait_for_hash(
+        &self,
+        height: BtcHeight,
+        wait: Duration,
+        mut still_waiting: impl FnMut(&ChainInfo),
+    ) -> Result<BlockHash, RpcError> {
+        loop {
+            if let Some(hash) = self.block_hash(height).await? {
+                return Ok(hash);
+            }
+            still_waiting(&self.chain_info().await?);
+            match self.wait_for_height(height, wait).await {
+                // A node that is gone for good is noticed by the next call, which is repeated for a while.
+                Ok(_) => {}
+                Err(error) if error.is_unreachable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Waits until the best chain is at least this high, or until the time is over, and says what the tip is then.
     ///
     /// The node answers at the very moment (long polling). `wait` is cut to 30 s. Made once: an error may come at any

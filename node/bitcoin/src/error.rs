@@ -101,7 +101,7 @@ pub enum RpcError {
     },
     /// There is nothing to log in with.
     #[error("no credentials for the Bitcoin node: {0}")]
-    Credentials(#[from] CredentialsError),
+    Credentials(CredentialsError),
     /// The answer is not what the method promises.
     #[error("the Bitcoin node answers {method} with something unexpected: {reason}")]
     Malformed {
@@ -118,6 +118,13 @@ pub enum RpcError {
         /// What is wrong with it.
         mismatch: NodeMismatch,
     },
+}
+
+// The text has the cause in it; as a source it would be printed twice.
+impl From<CredentialsError> for RpcError {
+    fn from(error: CredentialsError) -> Self {
+        Self::Credentials(error)
+    }
 }
 
 impl RpcError {

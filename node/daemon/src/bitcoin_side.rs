@@ -24,6 +24,9 @@ const MAX_SCAN_ATTEMPTS: u32 = 600;
 /// There is no event to wait for.
 const BETWEEN_SCANS: Duration = Duration::from_millis(500);
 
+/// How often a node that waits for its Bitcoin node says so.
+const BETWEEN_MESSAGES: Duration = Duration::from_secs(15);
+
 /// A verified Bitcoin node.
 pub(crate) struct BitcoinSide {
     client: BitcoinClient,
@@ -60,6 +63,29 @@ impl BitcoinSide {
             client,
             fees,
         })
+    }
+
+    /// Checks that the chain spec starts from a block of the Bitcoin node's best chain; waits while that is not as high.
+    pub(crate) async fn check_start(&self, chain: &Chain) -> anyhow::Result<()> {
+        let spec = &chain.spec().bitcoin;
+        let (height, expected) = (spec.start_height, spec.start_hash);
+        let found = self
+            .client
+            .wait_for_hash(height, BETWEEN_MESSAGES, |info| {
+                tracing::info!(
+                    blocks = info.tip.height.get(),
+                    headers = info.headers.get(),
+                    "waiting for the Bitcoin node: the chain spec starts from Bitcoin block {height}"
+                );
+            })
+            .await
+            .context("the Bitcoin node, asked for the chain spec's first block")?;
+        if found != expected {
+            bail!(
+                "the chain spec starts from Bitcoin block {height}: expected {expected}, found {found} on the Bitcoin node's best chain; one of the two belongs to another Bitcoin chain"
+            );
+        }
+        Ok(())
     }
 
     /// Scans from the ledger's cursor up to `last`, or as far as one side block may go.

@@ -46,6 +46,8 @@ pub(crate) async fn status(config: &NodeConfig) -> anyhow::Result<()> {
     let status: NodeStatus = client
         .node_status()
         .await
+        // As text: its causes say the same again.
+        .map_err(anyhow::Error::msg)
         .with_context(|| format!("no node answers at {url}"))?;
     println!("{}", serde_json::to_string_pretty(&status)?);
     Ok(())

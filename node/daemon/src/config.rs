@@ -1,5 +1,6 @@
 //! The node's configuration: one TOML file; environment variables `ALYS_NODE_*` and flags override it.
 
+use alys_http::{AllowedHost, AllowedOrigin};
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::spec::{Chain, ChainSpec};
 use alys_protocol::units::{MemberId, SatsPerKvb};
@@ -74,13 +75,28 @@ const fn replace_after_blocks() -> u64 {
 }
 
 /// Which execution client to use: the embedded one, unless an external one is named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ExecutionConfig {
     /// Where the embedded client's EVM JSON-RPC and websocket listen.
     pub(crate) http: Option<SocketAddr>,
+    /// Hosts under which clients reach it, besides loopback and the address itself.
+    pub(crate) hosts: Vec<AllowedHost>,
+    /// Web pages' origins that may call it; by default those of wallets that are browser extensions.
+    pub(crate) origins: Vec<AllowedOrigin>,
     /// An external Geth or Reth, used instead of the embedded client.
     pub(crate) external: Option<ExternalExecution>,
+}
+
+impl Default for ExecutionConfig {
+    fn default() -> Self {
+        Self {
+            http: None,
+            hosts: Vec::new(),
+            origins: AllowedOrigin::wallets(),
+            external: None,
+        }
+    }
 }
 
 /// An external execution client.
@@ -105,20 +121,29 @@ pub(crate) struct NetworkConfig {
     pub(crate) bootnodes: Vec<String>,
     /// Other members, in the same form.
     pub(crate) members: Vec<String>,
+    /// Peer ids of members whose addresses are not among them. With the peer ids of all members known, nobody else can
+    /// publish on their topics.
+    pub(crate) member_peers: Vec<String>,
 }
 
 /// JSON-RPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct RpcConfig {
     /// Where to listen; there is no authentication.
     pub(crate) listen: SocketAddr,
+    /// Hosts under which clients reach it, besides loopback and the address itself.
+    pub(crate) hosts: Vec<AllowedHost>,
+    /// Web pages' origins that may call it.
+    pub(crate) origins: Vec<AllowedOrigin>,
 }
 
 impl Default for RpcConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            hosts: Vec::new(),
+            origins: Vec::new(),
         }
     }
 }
@@ -220,6 +245,33 @@ mod tests {
         assert_eq!(
             config.bitcoin.cookie.unwrap(),
             Path::new("/absolute/.cookie")
+        );
+    }
+
+    #[test]
+    fn a13_no_web_page_is_served_by_default_but_wallets_on_the_evm_port() {
+        let plain = file(SMALL);
+        let config = NodeConfig::load(plain.path(), &Overrides::default()).unwrap();
+        assert!(config.rpc.hosts.is_empty() && config.rpc.origins.is_empty());
+        assert!(config.execution.hosts.is_empty());
+        assert_eq!(config.execution.origins, AllowedOrigin::wallets());
+        let changed = file(&format!(
+            "{SMALL}\n[rpc]\nhosts = [\"node.example\"]\n[execution]\norigins = [\"https://app.example\"]\n"
+        ));
+        let config = NodeConfig::load(changed.path(), &Overrides::default()).unwrap();
+        assert_eq!(config.rpc.hosts, ["node.example".parse().unwrap()]);
+        assert_eq!(
+            config.execution.origins,
+            ["https://app.example".parse().unwrap()]
+        );
+        let wrong = file(&format!(
+            "{SMALL}\n[rpc]\nhosts = [\"node.example:3000\"]\n"
+        ));
+        let error = NodeConfig::load(wrong.path(), &Overrides::default()).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("without a port") && error.contains("node.example:3000"),
+            "{error}"
         );
     }
 

@@ -56,6 +56,8 @@ impl Execution {
                 if let Some(http) = config.http {
                     embedded.http = http;
                 }
+                embedded.hosts.clone_from(&config.hosts);
+                embedded.origins.clone_from(&config.origins);
                 let client = EmbeddedClient::start(embedded)
                     .await
                     .context("embedded execution client")?;

@@ -9,7 +9,7 @@ use crate::rpc::{Api, SOFTWARE, health};
 use crate::view::View;
 use alys_chain::{PegState, reconcile};
 use alys_consensus::VotingState;
-use alys_net::{Multiaddr, Network, NetworkConfig, Software};
+use alys_net::{Identity, Multiaddr, Network, NetworkConfig, PeerId, Software};
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{SideHeight, Slot};
 use alys_rpc::{RpcConfig, RpcServer};
@@ -18,7 +18,7 @@ use alys_store::Store;
 use alys_store::schema::{Ledgers, Position, Positions};
 use anyhow::{Context as _, bail};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -44,6 +44,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let store = Store::open(&config.data_dir.join("store"), chain.digest())?;
     let (signer, voting) = connect_signer(&chain, &config).await?;
     let bitcoin = Arc::new(BitcoinSide::start(&chain, &config.bitcoin).await?);
+    bitcoin.check_start(&chain).await?;
     check_wallet(&chain, &store, &bitcoin).await?;
     let execution = Arc::new(Execution::start(&chain, &config.execution, &config.data_dir).await?);
     let (network, events) = Network::start(network_config(&chain, &config)?).await?;
@@ -74,12 +75,14 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         view: view.clone(),
         commands: command_sender,
         network: network.clone(),
-        evm_rpc: execution.rpc_url().to_owned(),
+        execution: execution.clone(),
         member,
         fee_recipient: config.mining.fee_recipient,
     };
     let rpc_config = RpcConfig {
         listen: config.rpc.listen,
+        hosts: config.rpc.hosts,
+        origins: config.rpc.origins,
     };
     let source = Arc::new(move || health(&view.borrow()));
     let server = RpcServer::start(rpc_config, api, source, metrics).await?;
@@ -193,7 +196,46 @@ fn network_config(chain: &Chain, config: &NodeConfig) -> anyhow::Result<NetworkC
     }
     network.bootnodes = parse(&config.network.bootnodes)?;
     network.members = parse(&config.network.members)?;
+    if let Some(members) = known_members(chain, config, &network)? {
+        network.allow_members_only(&members);
+    }
     Ok(network)
+}
+
+/// The network identities of all members, if the configuration has them.
+///
+/// The chain spec does not: identities belong to machines and change with them.
+fn known_members(
+    chain: &Chain,
+    config: &NodeConfig,
+    network: &NetworkConfig,
+) -> anyhow::Result<Option<BTreeSet<PeerId>>> {
+    let mut known = network.addressed_members();
+    for text in &config.network.member_peers {
+        let peer = text
+            .parse::<PeerId>()
+            .with_context(|| format!("[network] member_peers: {text:?} is no peer id"))?;
+        known.insert(peer);
+    }
+    if config.member.is_some() {
+        known.insert(Identity::load_or_create(&network.identity_path)?.peer_id());
+    }
+    let members = chain.roster().len();
+    if known.len() >= members {
+        return Ok(Some(known));
+    }
+    let found = known.len();
+    if !config.network.member_peers.is_empty() {
+        bail!(
+            "[network] members and member_peers: expected the peer ids of all {members} members or no member_peers at all, found {found}"
+        );
+    }
+    tracing::warn!(
+        found,
+        members,
+        "the members' topics are open to strangers: [network] members and member_peers do not name all members"
+    );
+    Ok(None)
 }
 
 fn first_view(chain: &Chain) -> View {

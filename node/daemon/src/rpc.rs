@@ -1,13 +1,15 @@
 //! The JSON-RPC's answers, from the driver's snapshot and the store.
 
 use crate::driver::Command;
+use crate::execution::Execution;
 use crate::view::View;
-use alys_chain::Origin;
+use alys_chain::{Origin, fee_distribution};
 use alys_mining::aux_block::{AuxBlock, display_hash, parse_display_hash};
 use alys_net::NetworkHandle;
 use alys_protocol::bytes::{BlockId, EvmAddress};
+use alys_protocol::header::Header;
 use alys_protocol::spec::Chain;
-use alys_protocol::units::{BurnSequence, MemberId, SideHeight};
+use alys_protocol::units::{BurnSequence, GWEI_PER_SAT, MemberId, SideHeight};
 use alys_rpc::types::{
     BlockInfo, BlockPlace, DepositAddress, NodeStatus, PegOutStage, PegOutStatus, PegStatus,
     PendingBatch, QueuedPow, UnattributableOutput,
@@ -37,7 +39,7 @@ pub(crate) struct Api {
     pub(crate) view: watch::Receiver<View>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) network: NetworkHandle,
-    pub(crate) evm_rpc: String,
+    pub(crate) execution: Arc<Execution>,
     pub(crate) member: Option<MemberId>,
     pub(crate) fee_recipient: Option<EvmAddress>,
 }
@@ -57,6 +59,28 @@ pub(crate) fn health(view: &View) -> Health {
     } else {
         Health::Bad(view.problems.clone())
     }
+}
+
+/// The block at a height of the head's chain, if that is above the newest final block. At and below it the final chain
+/// has all there are, genesis aside: walking down for a height that is not there would read the whole chain.
+fn above_final<E>(
+    final_height: SideHeight,
+    head: (BlockId, Header),
+    height: SideHeight,
+    mut header_of: impl FnMut(BlockId) -> Result<Option<Header>, E>,
+) -> Result<Option<BlockId>, E> {
+    let (mut id, mut header) = head;
+    if height <= final_height || height > header.height {
+        return Ok(None);
+    }
+    while header.height > height {
+        id = header.parent;
+        match header_of(id)? {
+            Some(parent) => header = parent,
+            None => return Ok(None),
+        }
+    }
+    Ok((header.height == height).then_some(id))
 }
 
 impl Api {
@@ -103,6 +127,27 @@ impl Api {
         }))
     }
 
+    /// What the miner would be paid if the next block carried a record, in satoshi, rounded down (design 7).
+    ///
+    /// The vault goes on filling until the work is found, so this is what is there now. Unknown is 0: the work is
+    /// worth the same without this figure, which pools only show.
+    async fn miner_share(&self) -> u64 {
+        let head = self.view().head.1;
+        let share = async {
+            let vault = self
+                .execution
+                .vault_balance(&self.chain, head.execution_hash)
+                .await?;
+            let members = self.chain.roster().len();
+            let shares = fee_distribution(vault, head.fees_distributed, members)?;
+            anyhow::Ok(shares.miner.get() / GWEI_PER_SAT)
+        };
+        share.await.unwrap_or_else(|error| {
+            tracing::debug!("coinbasevalue is not known: {error:#}");
+            0
+        })
+    }
+
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
@@ -129,21 +174,18 @@ impl NodeRpcServer for Api {
     }
 
     async fn block_by_height(&self, height: SideHeight) -> RpcResult<Option<BlockInfo>> {
+        // Before the look at the final chain, which grows.
+        let view = self.view();
         if let Some(id) = self.store.get::<FinalChain>(&height).map_err(internal)? {
             return self.block_info(id);
         }
-        let (mut id, mut header) = self.view().head;
-        while header.height > height {
-            id = header.parent;
-            match self.store.get::<Blocks>(&id).map_err(internal)? {
-                Some(proposal) => header = proposal.block.header,
-                None => return Ok(None),
-            }
-        }
-        if header.height == height {
-            self.block_info(id)
-        } else {
-            Ok(None)
+        let found = above_final(view.final_block.1.height, view.head, height, |id| {
+            let proposal = self.store.get::<Blocks>(&id).map_err(internal)?;
+            RpcResult::Ok(proposal.map(|proposal| proposal.block.header))
+        })?;
+        match found {
+            Some(id) => self.block_info(id),
+            None => Ok(None),
         }
     }
 
@@ -173,7 +215,7 @@ impl NodeRpcServer for Api {
             missed_slots: slots.saturating_sub(view.head.1.height.get()),
             peers: view.peers,
             addresses: addresses.iter().map(ToString::to_string).collect(),
-            evm_rpc: self.evm_rpc.clone(),
+            evm_rpc: self.execution.rpc_url().to_owned(),
             problems: view.problems,
         })
     }
@@ -291,8 +333,13 @@ impl NodeRpcServer for Api {
     }
 
     async fn create_aux_block(&self, address: EvmAddress) -> RpcResult<AuxBlock> {
-        self.ask(|reply| Command::CreateAuxBlock { address, reply })
-            .await
+        let block = self
+            .ask(|reply| Command::CreateAuxBlock { address, reply })
+            .await?;
+        Ok(AuxBlock {
+            coinbasevalue: self.miner_share().await,
+            ..block
+        })
     }
 
     async fn submit_aux_block(&self, hash: String, auxpow: String) -> RpcResult<bool> {
@@ -345,5 +392,74 @@ impl NodeRpcServer for Api {
             },
             fee_recipient: share.template.fee_recipient,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alys_protocol::bytes::{BodyRoot, ExecutionHash, HistoryRoot};
+    use alys_protocol::header::PowState;
+    use alys_protocol::peg::Cursor;
+    use alys_protocol::units::{BtcHeight, ChainId, Epoch, PowCount, Slot, Wei};
+    use std::convert::Infallible;
+
+    fn id(height: u64) -> BlockId {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&height.to_le_bytes());
+        BlockId::new(bytes)
+    }
+
+    fn header(height: u64) -> Header {
+        Header {
+            version: Header::VERSION,
+            chain_id: ChainId::new(1),
+            epoch: Epoch::new(0),
+            height: SideHeight::new(height),
+            slot: Slot::new(height),
+            parent: id(height.saturating_sub(1)),
+            history_root: HistoryRoot::ZERO,
+            execution_hash: ExecutionHash::ZERO,
+            bitcoin: Cursor {
+                height: BtcHeight::new(0),
+                hash: bitcoin::BlockHash::from_byte_array([0; 32]),
+                next_tx: 0,
+            },
+            next_burn: BurnSequence::new(0),
+            pow: PowState {
+                count: PowCount::ZERO,
+                height: SideHeight::ZERO,
+                id: BlockId::ZERO,
+            },
+            fees_distributed: Wei::ZERO,
+            body_root: BodyRoot::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_height_is_looked_for_above_the_final_block_only() {
+        let (head, last_final) = (100, 90);
+        for (height, expected, reads) in [
+            (0, None, 0),
+            (last_final, None, 0),
+            (last_final + 1, Some(id(last_final + 1)), 9),
+            (head, Some(id(head)), 0),
+            (head + 1, None, 0),
+            (u64::MAX, None, 0),
+        ] {
+            let mut read = 0;
+            let found = above_final(
+                SideHeight::new(last_final),
+                (id(head), header(head)),
+                SideHeight::new(height),
+                |asked| {
+                    read += 1;
+                    let height = head - read;
+                    assert_eq!(asked, id(height));
+                    Ok::<_, Infallible>(Some(header(height)))
+                },
+            );
+            assert_eq!((found, read), (Ok(expected), reads), "height {height}");
+        }
     }
 }

@@ -9,7 +9,14 @@ use alys_execution::{EngineClient, EngineConfig, JwtSecret};
 use common::*;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_refused_and_said() {
@@ -222,4 +229,193 @@ async fn a_websocket_hears_of_each_head_once_and_does_not_hold_up_the_shutdown()
     }
     node.stop().await;
     assert!(!matches!(socket.next().await, Some(Ok(Message::Text(_)))));
+}
+
+/// Sends one request as it is and reads until the server closes: status, header, body.
+async fn send(node: &Node, headers: &str, body: &str) -> (u16, String, String) {
+    let mut socket = TcpStream::connect(node.client.http_addr()).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST / HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (header, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = header.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, header.to_ascii_lowercase(), body.to_owned())
+}
+
+async fn open(node: &Node, headers: &[(&'static str, &str)]) -> Option<Socket> {
+    let url = format!("ws://{}", node.client.http_addr());
+    let mut request = url.into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let opened = tokio_tungstenite::connect_async(request).await;
+    opened.ok().map(|(socket, _)| socket)
+}
+
+/// Asks one call, or one batch, and reads one answer.
+async fn ask(socket: &mut Socket, call: Value) -> Value {
+    socket.send(Message::text(call.to_string())).await.unwrap();
+    let answer = socket.next().await.unwrap().unwrap();
+    serde_json::from_str(answer.to_text().unwrap()).unwrap()
+}
+
+fn call(method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a13_rebound_names_and_web_pages_are_refused_and_wallets_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start_with(folder.path(), |config| {
+        config.hosts = vec!["rpc.example".parse().unwrap()];
+        let page = "https://app.example".parse().unwrap();
+        config.origins.push(page);
+    })
+    .await;
+    let body = call("eth_chainId", json!([])).to_string();
+    for (headers, name) in [
+        ("Host: attacker.example:8545\r\n", "`hosts`"),
+        ("", "Host"),
+        (
+            "Host: localhost\r\nOrigin: https://attacker.example\r\n",
+            "`origins`",
+        ),
+        ("Host: localhost\r\nOrigin: null\r\n", "`origins`"),
+    ] {
+        let (status, header, answer) = send(&node, headers, &body).await;
+        assert_eq!(status, 403, "{headers:?}");
+        assert!(answer.contains(name), "{answer}");
+        assert!(!header.contains("access-control"), "{header}");
+    }
+    assert!(open(&node, &[("host", "attacker.example")]).await.is_none());
+    let evil = [("origin", "https://attacker.example")];
+    assert!(open(&node, &evil).await.is_none());
+
+    let (status, ..) = send(&node, "Host: rpc.example\r\n", &body).await;
+    assert_eq!(status, 200);
+    for origin in [
+        "chrome-extension://abc",
+        "moz-extension://abc",
+        "https://app.example",
+    ] {
+        let headers = format!("Host: localhost\r\nOrigin: {origin}\r\n");
+        let (status, header, answer) = send(&node, &headers, &body).await;
+        assert_eq!(status, 200);
+        let shared = format!("access-control-allow-origin: {origin}");
+        assert!(header.contains(&shared), "{header}");
+        assert!(answer.contains("result"), "{answer}");
+        let mut socket = open(&node, &[("origin", origin)]).await.unwrap();
+        let answer = ask(&mut socket, call("eth_chainId", json!([]))).await;
+        assert_eq!(answer["result"], format!("{CHAIN_ID:#x}"));
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_has_the_limits_of_http_and_few_subscriptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path()).await;
+    let mut socket = open(&node, &[]).await.unwrap();
+    let batch = |calls: usize| Value::Array(vec![call("net_listening", json!([])); calls]);
+    let answer = ask(&mut socket, batch(1_000)).await;
+    assert_eq!(answer.as_array().unwrap().len(), 1_000);
+    let answer = ask(&mut socket, batch(1_001)).await;
+    assert_eq!(answer["error"]["code"], -32600);
+    for (message, code) in [(json!([]), -32600), (json!(7), -32600), (json!({}), -32600)] {
+        assert_eq!(ask(&mut socket, message).await["error"]["code"], code);
+    }
+    let subscribe = call("eth_subscribe", json!(["newHeads"]));
+    let subscribed = ask(&mut socket, Value::Array(vec![subscribe.clone(); 9])).await;
+    let ids: Vec<_> = subscribed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|answer| answer["result"].as_str())
+        .collect();
+    assert_eq!(ids.len(), 8);
+    assert_eq!(subscribed[8]["error"]["code"], -32005);
+    let gone = ask(&mut socket, call("eth_unsubscribe", json!([ids[0]]))).await;
+    assert_eq!(gone["result"], true);
+    assert!(ask(&mut socket, subscribe).await["result"].is_string());
+
+    // 5 MiB at most: the connection ends without an answer.
+    let large = " ".repeat((5 << 20) + 1);
+    let _ = socket.send(Message::text(large)).await;
+    assert!(!matches!(socket.next().await, Some(Ok(Message::Text(_)))));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_websockets_are_closed_and_their_number_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start_with(folder.path(), |config| {
+        config.limits.header_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let mut sockets = Vec::new();
+    for _ in 0..128 {
+        sockets.push(open(&node, &[]).await.unwrap());
+    }
+    assert!(open(&node, &[]).await.is_none(), "the 129th");
+    // None of them answers a ping, since nobody reads; a place comes free without anybody closing one.
+    let free = async {
+        loop {
+            if let Some(socket) = open(&node, &[]).await {
+                return socket;
+            }
+        }
+    };
+    let mut socket = tokio::time::timeout(Duration::from_secs(60), free)
+        .await
+        .unwrap();
+    // One whose client is there stays, however quiet it is.
+    let pinged = socket.next().await.unwrap().unwrap();
+    assert!(pinged.is_ping(), "{pinged}");
+    let answer = ask(&mut socket, call("net_listening", json!([]))).await;
+    assert_eq!(answer["result"], true);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path()).await;
+    let rich = Wallet::new(1).address().to_string();
+    let slots = |count: usize| json!([rich, vec!["0x0"; count], "latest"]);
+    let proof = node.rpc("eth_getProof", slots(1_024)).await;
+    assert_eq!(
+        proof["result"]["storageProof"].as_array().unwrap().len(),
+        1_024
+    );
+    let proof = node.rpc("eth_getProof", slots(1_025)).await;
+    assert_eq!(proof["error"]["code"], -32602);
+    let many = json!([{ "address": vec![rich; 2_000] }]);
+    for method in ["eth_getLogs", "eth_newFilter"] {
+        let answer = node.rpc(method, many.clone()).await;
+        assert_eq!(answer["error"]["code"], -32602, "{method}");
+    }
+    for _ in 0..1_000 {
+        assert!(node.rpc("eth_newFilter", json!([{}])).await["result"].is_string());
+    }
+    let answer = node.rpc("eth_newFilter", json!([{}])).await;
+    assert_eq!(answer["error"]["code"], -32005, "{answer}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_body_is_not_read_by_the_engine_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path()).await;
+    let mut socket = TcpStream::connect(node.client.engine_addr()).await.unwrap();
+    // The body is announced and never comes; the answer does.
+    let request = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    node.stop().await;
 }

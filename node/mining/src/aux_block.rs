@@ -13,7 +13,9 @@ pub struct AuxBlock {
     pub chainid: u32,
     /// The newest block finalised by proof of work, below the range, in display order.
     pub previousblockhash: String,
-    /// Fees that the miner will be paid, in satoshi, as far as known; rounded down.
+    /// What the miner would be paid on the side chain if the next block carried the work, in satoshi, rounded down: 8/10
+    /// of the fees that wait in the vault. More may have come in when the work is found; 0 also where it is not known.
+    /// Namecoin's counterpart is subsidy and fees of the block; there is no subsidy here.
     pub coinbasevalue: u64,
     /// The target in Bitcoin's compact form, rounded down, so that it never promises too much.
     pub bits: String,

@@ -10,11 +10,15 @@ use alys_protocol::bytes::{BlockId, BundleHash, EvmAddress};
 use alys_protocol::header::bundle_hash;
 use alys_protocol::spec::{MiningSpec, Target};
 use alys_protocol::units::{ChainId, PowCount, SideHeight, Slot};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Templates kept at most; the oldest of the lowest range goes first.
 const MAX_TEMPLATES: usize = 10_000;
+/// Shares kept at most; the one with the lowest range and the least work goes first. On a test chain a share costs next
+/// to nothing.
+const MAX_SHARES: usize = 1_000;
 
 /// The range that can be mined now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,11 @@ pub struct Templates {
     shares: BTreeMap<BundleHash, Share>,
 }
 
+/// What makes a share better than another: a longer range, then more work.
+const fn value(share: &Share) -> (SideHeight, Reverse<Target>) {
+    (share.template.range.end_height, Reverse(share.work))
+}
+
 impl Templates {
     /// No templates yet.
     pub fn new(chain_id: ChainId, mining: MiningSpec, anchor_slot: Slot) -> Self {
@@ -97,13 +106,8 @@ impl Templates {
 
     /// Opens, or finds again, the template of a range and a payout.
     pub fn create(&mut self, range: Range, fee_recipient: EvmAddress) -> Template {
-        let hash = bundle_hash(self.chain_id, range.start, range.end, fee_recipient);
-        let template = Template {
-            hash,
-            range,
-            fee_recipient,
-        };
-        self.templates.insert(hash, template);
+        let template = self.template(range, fee_recipient);
+        self.templates.insert(template.hash, template);
         while self.templates.len() > MAX_TEMPLATES {
             let oldest = self
                 .templates
@@ -132,6 +136,42 @@ impl Templates {
         let template = self.templates.get(&hash).copied().ok_or_else(|| {
             ShareError::UnknownTemplate(crate::aux_block::display_hash(hash.as_bytes()))
         })?;
+        self.take(template, auxpow, count, slot)
+    }
+
+    /// Takes a share that somebody else's pool found, for a range that is minable here. Opens no template, so that what
+    /// does not hold leaves nothing behind.
+    ///
+    /// # Errors
+    /// - [`ShareError`] where the proof does not hold under the present target.
+    pub fn submit_foreign(
+        &mut self,
+        range: Range,
+        fee_recipient: EvmAddress,
+        auxpow: &[u8],
+        count: PowCount,
+        slot: Slot,
+    ) -> Result<Share, ShareError> {
+        let template = self.template(range, fee_recipient);
+        self.take(template, auxpow, count, slot)
+    }
+
+    fn template(&self, range: Range, fee_recipient: EvmAddress) -> Template {
+        Template {
+            hash: bundle_hash(self.chain_id, range.start, range.end, fee_recipient),
+            range,
+            fee_recipient,
+        }
+    }
+
+    fn take(
+        &mut self,
+        template: Template,
+        auxpow: &[u8],
+        count: PowCount,
+        slot: Slot,
+    ) -> Result<Share, ShareError> {
+        let hash = template.hash;
         let proof = AuxPow::decode(auxpow)?;
         proof.verify(self.mining.aux_chain_id, &hash, &self.target(count, slot))?;
         let auxpow = BoundedVec::new(auxpow.to_vec())
@@ -149,6 +189,17 @@ impl Templates {
         let kept = self.shares.entry(hash).or_insert_with(|| share.clone());
         if share.work < kept.work {
             *kept = share.clone();
+        }
+        while self.shares.len() > MAX_SHARES {
+            let worst = self
+                .shares
+                .iter()
+                .min_by_key(|(_, share)| value(share))
+                .map(|(hash, _)| *hash);
+            match worst {
+                Some(hash) => self.shares.remove(&hash),
+                None => break,
+            };
         }
         Ok(share)
     }
@@ -171,12 +222,7 @@ impl Templates {
                     && share.template.range.end_height <= final_height
                     && share.work <= target
             })
-            .max_by_key(|share| {
-                (
-                    share.template.range.end_height,
-                    std::cmp::Reverse(share.work),
-                )
-            })
+            .max_by_key(|share| value(share))
     }
 
     /// Forgets what starts elsewhere than at these blocks: the first that the final chain, and the first that the
@@ -275,6 +321,50 @@ mod tests {
             templates.submit(template.hash, &auxpow[1..], NOW.0, NOW.1),
             Err(ShareError::AuxPow(AuxPowError::Encoding(_)))
         ));
+    }
+
+    #[test]
+    fn a_peers_share_needs_no_template_and_leaves_none() {
+        let mut templates = templates();
+        let (recipient, other) = (EvmAddress::new([7; 20]), EvmAddress::new([8; 20]));
+        let hash = templates.template(range(5), recipient).hash;
+        let auxpow = solved_block(&hash).auxpow.encode();
+        let taken = |templates: &mut Templates, recipient| {
+            templates.submit_foreign(range(5), recipient, &auxpow, NOW.0, NOW.1)
+        };
+        assert!(matches!(
+            taken(&mut templates, other),
+            Err(ShareError::AuxPow(AuxPowError::Commitment { .. }))
+        ));
+        assert_eq!(templates.counts(), (0, 0));
+        let share = taken(&mut templates, recipient).unwrap();
+        assert_eq!(share.template.hash, hash);
+        assert_eq!(templates.counts(), (0, 1));
+        let best = templates.best(range(5).start, SideHeight::new(5), NOW.0, NOW.1);
+        assert_eq!(best, Some(&share));
+    }
+
+    #[test]
+    fn shares_are_bounded_and_the_best_stay() {
+        let mut templates = templates();
+        for number in 0..(MAX_SHARES as u32 + 5) {
+            let mut address = [0; 20];
+            address[..4].copy_from_slice(&number.to_le_bytes());
+            // The first five are of a shorter range.
+            let range = range(if number < 5 { 5 } else { 9 });
+            let hash = templates.template(range, EvmAddress::new(address)).hash;
+            let auxpow = solved_block(&hash).auxpow.encode();
+            templates
+                .submit_foreign(range, EvmAddress::new(address), &auxpow, NOW.0, NOW.1)
+                .unwrap();
+        }
+        assert_eq!(templates.counts(), (0, MAX_SHARES));
+        assert!(
+            templates
+                .shares
+                .values()
+                .all(|share| share.template.range.end_height == SideHeight::new(9))
+        );
     }
 
     #[test]

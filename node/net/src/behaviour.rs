@@ -112,7 +112,7 @@ impl Behaviour {
         let prefix = chain_prefix(&config.spec_digest);
         Ok(Self {
             blocked: allow_block_list::Behaviour::default(),
-            guard: Guard::new(limits, config.permanent_peers().into_keys()),
+            guard: Guard::new(limits, config.exempt_peers()),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(Duration::from_secs(10))

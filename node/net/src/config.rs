@@ -37,7 +37,8 @@ pub struct NetworkConfig {
     /// Known members, in the same form and treated the same; neither counts against the connection limits.
     pub members: Vec<Multiaddr>,
     /// For each topic listed: the only authors whose messages are passed on. Topics not listed are open to anyone.
-    /// This keeps strangers' bytes away from the validation; it replaces none of it.
+    /// This keeps strangers' bytes away from the validation; it replaces none of it. Like bootnodes and members, these
+    /// authors do not count against the connection limits.
     pub allowed_publishers: BTreeMap<Topic, BTreeSet<PeerId>>,
     /// Whether to believe peers that claim loopback addresses. Always so while listening on nothing but loopback.
     pub allow_loopback: bool,
@@ -72,6 +73,21 @@ impl NetworkConfig {
             allowed_publishers: BTreeMap::new(),
             allow_loopback: false,
             limits: Limits::default(),
+        }
+    }
+
+    /// The peers whose addresses are in [`Self::members`].
+    #[must_use]
+    pub fn addressed_members(&self) -> BTreeSet<PeerId> {
+        let split = self.members.iter().filter_map(address::split_peer);
+        split.map(|(peer, _)| peer).collect()
+    }
+
+    /// Lets nobody but these peers publish on the members' topics. Messages of theirs are passed on whoever forwards
+    /// them; a stranger who publishes there loses score.
+    pub fn allow_members_only(&mut self, members: &BTreeSet<PeerId>) {
+        for topic in Topic::OF_MEMBERS {
+            self.allowed_publishers.insert(topic, members.clone());
         }
     }
 
@@ -112,6 +128,12 @@ impl NetworkConfig {
             }
         }
         peers
+    }
+
+    /// Those that neither take nor need one of the places for strangers.
+    pub(crate) fn exempt_peers(&self) -> impl Iterator<Item = PeerId> {
+        let authors = self.allowed_publishers.values().flatten().copied();
+        self.permanent_peers().into_keys().chain(authors)
     }
 
     /// Whether claims of loopback addresses are believed.
@@ -157,6 +179,9 @@ pub struct Limits {
     pub target_peers: u32,
     /// Most connections of one peer.
     pub max_connections_per_peer: u32,
+    /// Gossip that is handed to the application on behalf of one peer, in units of 16 KiB: each message costs one,
+    /// and one more for each full unit. What comes above it is ignored.
+    pub gossip_rate: RateLimit,
     /// Blocks that a peer may ask for. A range costs its count, a single block costs 1.
     pub block_rate: RateLimit,
     /// Answers "rate limit exceeded" that a peer gets before it is refused.
@@ -193,6 +218,9 @@ impl Default for Limits {
             max_peers: 64,
             target_peers: 16,
             max_connections_per_peer: 2,
+            // A relay passes on what all members say: a block of 4 MiB and thirty approvals in a slot of two seconds
+            // are a quarter of it.
+            gossip_rate: const { rate(2048, 512) },
             block_rate: const { rate(1024, 256) },
             refusal_rate: const { rate(64, 1) },
             status_rate: const { rate(16, 2) },
@@ -226,6 +254,12 @@ impl Limits {
                 u64::from(self.max_connections_per_peer),
                 1,
                 16,
+            ),
+            (
+                "gossip_rate burst",
+                u64::from(self.gossip_rate.burst.get()),
+                u64::from(Topic::Proposals.gossip_cost(Topic::Proposals.max_bytes())),
+                u64::MAX,
             ),
             (
                 "block_rate burst",

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use libp2p::core::transport::PortUse;
@@ -20,6 +21,8 @@ use crate::config::Limits;
 
 /// Inbound connections that may be in their cryptographic handshake at once.
 const MAX_PENDING_INBOUND: usize = 64;
+/// Those from one address: somebody who lets handshakes hang must not keep members out.
+const MAX_PENDING_OF_ADDRESS: usize = 16;
 
 /// A connection above a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -43,7 +46,7 @@ pub(crate) struct Guard {
     max_total: usize,
     max_inbound: usize,
     max_per_peer: usize,
-    pending_inbound: HashSet<ConnectionId>,
+    pending_inbound: HashMap<ConnectionId, Option<IpAddr>>,
     established: HashMap<ConnectionId, Connection>,
 }
 
@@ -56,18 +59,25 @@ impl Guard {
             max_total,
             max_inbound: max_total.saturating_sub(max_total / 4),
             max_per_peer: count(limits.max_connections_per_peer),
-            pending_inbound: HashSet::new(),
+            pending_inbound: HashMap::new(),
             established: HashMap::new(),
         }
     }
 
-    fn admit_pending(&mut self, connection: ConnectionId) -> Result<(), Full> {
+    fn admit_pending(&mut self, connection: ConnectionId, from: &Multiaddr) -> Result<(), Full> {
+        let from = from.ip_addr().map(|ip| ip.to_canonical());
+        let own = self.pending_inbound.values().filter(|ip| **ip == from);
+        check(
+            own.count(),
+            MAX_PENDING_OF_ADDRESS,
+            "inbound handshakes from one address",
+        )?;
         check(
             self.pending_inbound.len(),
             MAX_PENDING_INBOUND,
             "inbound handshakes",
         )?;
-        self.pending_inbound.insert(connection);
+        self.pending_inbound.insert(connection, from);
         Ok(())
     }
 
@@ -109,9 +119,9 @@ impl NetworkBehaviour for Guard {
         &mut self,
         connection: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.admit_pending(connection)
+        self.admit_pending(connection, from)
             .map_err(ConnectionDenied::new)
     }
 
@@ -216,12 +226,24 @@ mod tests {
     #[test]
     fn handshakes_are_bounded() {
         let mut guard = Guard::new(&Limits::default(), []);
-        for id in 0..MAX_PENDING_INBOUND {
+        let from =
+            |host: usize| -> Multiaddr { format!("/ip4/10.0.0.{host}/tcp/1").parse().unwrap() };
+        let mut begin = |id, host| {
+            let id = ConnectionId::new_unchecked(id);
             guard
-                .admit_pending(ConnectionId::new_unchecked(id))
-                .unwrap();
+                .admit_pending(id, &from(host))
+                .map_err(|full| full.kind)
+        };
+        for id in 0..MAX_PENDING_OF_ADDRESS {
+            assert_eq!(begin(id, 0), Ok(()));
         }
-        let next = ConnectionId::new_unchecked(MAX_PENDING_INBOUND);
-        assert!(guard.admit_pending(next).is_err());
+        assert_eq!(begin(100, 0), Err("inbound handshakes from one address"));
+        for id in MAX_PENDING_OF_ADDRESS..MAX_PENDING_INBOUND {
+            assert_eq!(begin(id, 1 + id / MAX_PENDING_OF_ADDRESS), Ok(()));
+        }
+        assert_eq!(begin(101, 200), Err("inbound handshakes"));
+        let first = ConnectionId::new_unchecked(0);
+        guard.pending_inbound.remove(&first);
+        guard.admit_pending(first, &from(0)).unwrap();
     }
 }

@@ -59,6 +59,7 @@ pub(crate) struct Service {
     status_requests: HashMap<libp2p::request_response::OutboundRequestId, handshake::StatusRequest>,
     outbound: HashMap<libp2p::request_response::OutboundRequestId, sync::Outbound>,
     inbound: HashMap<libp2p::request_response::InboundRequestId, sync::Inbound>,
+    gossip_rate: RateLimiter,
     block_rate: RateLimiter,
     refusal_rate: RateLimiter,
     status_rate: RateLimiter,
@@ -112,6 +113,7 @@ impl Service {
             status_requests: HashMap::new(),
             outbound: HashMap::new(),
             inbound: HashMap::new(),
+            gossip_rate: RateLimiter::new(limits.gossip_rate),
             block_rate: RateLimiter::new(limits.block_rate),
             refusal_rate: RateLimiter::new(limits.refusal_rate),
             status_rate: RateLimiter::new(limits.status_rate),
@@ -257,6 +259,7 @@ impl Service {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(CLEAN_UP) {
             for limiter in [
+                &mut self.gossip_rate,
                 &mut self.block_rate,
                 &mut self.refusal_rate,
                 &mut self.status_rate,

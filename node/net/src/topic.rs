@@ -30,6 +30,11 @@ impl Topic {
         Self::PegOutShares,
     ];
 
+    /// Those on which only members have something to say. What is said there has a member's signature, which the
+    /// application checks; [`NetworkConfig::allowed_publishers`](crate::NetworkConfig::allowed_publishers) keeps
+    /// strangers from having it checked.
+    pub const OF_MEMBERS: [Self; 3] = [Self::Proposals, Self::Approvals, Self::PegOutShares];
+
     /// Largest payload accepted on this topic, in bytes. Larger ones are refused when published, and on arrival
     /// count as invalid against the peer that forwarded them.
     #[must_use]
@@ -44,6 +49,14 @@ impl Topic {
             // One 64-byte signature for each input of a batch.
             Self::PegOutShares => 128 * 1024,
         }
+    }
+
+    /// What a message of so many bytes costs of [`Limits::gossip_rate`](crate::Limits::gossip_rate).
+    pub(crate) fn gossip_cost(self, bytes: usize) -> u32 {
+        const UNIT: usize = 16 * 1024;
+        u32::try_from(bytes.min(self.max_bytes()) / UNIT)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
     }
 
     /// Name used in topic strings and metric labels.

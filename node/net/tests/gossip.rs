@@ -9,7 +9,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use alys_net::{NetworkEvent, PublishError, Topic, Verdict};
+use alys_net::{NetworkEvent, PublishError, RateLimit, Topic, Verdict};
 use common::raw::Raw;
 use common::{Node, pair};
 
@@ -203,4 +203,99 @@ async fn only_allowed_publishers_are_heard_on_a_members_topic() {
         "a stranger who says it first does not silence the member"
     );
     assert_eq!(heard.bytes, b"of a stranger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_relays_members_and_shields_others_from_strangers() {
+    let member = Node::start(|_| {}).await;
+    let members = BTreeSet::from([member.id()]);
+    let bootnodes = member.addresses().await;
+    // Connected to everybody; the others to it only.
+    let mut observer = Node::start(|config| {
+        config.bootnodes = bootnodes;
+        config.allow_members_only(&members);
+    })
+    .await;
+    observer.until_connected(member.id()).await;
+    let bootnodes = observer.addresses().await;
+    // Knows no list, so that what arrives here was forwarded.
+    let mut far = Node::start(|config| {
+        config.bootnodes = bootnodes;
+        config.limits.target_peers = 0;
+    })
+    .await;
+    far.until_connected(observer.id()).await;
+    let stranger = Raw::connect_properly(&observer.addresses().await).await;
+    observer.until_connected(stranger.id).await;
+
+    for (number, topic) in (1..).zip(Topic::OF_MEMBERS) {
+        let mut before = observer.score_of(stranger.id).await;
+        stranger.publish(topic.name(), b"of a stranger".to_vec());
+        // The marker comes behind it on the same stream.
+        stranger.publish("auxpow", vec![number]);
+        let marker = observer.next_gossip().await;
+        assert_eq!((marker.topic, marker.bytes), (Topic::AuxPow, vec![number]));
+        before -= observer.score_of(stranger.id).await;
+        assert!(before >= 5.0, "{topic}: the stranger lost {before}");
+
+        member
+            .handle
+            .publish(topic, b"of a member".to_vec())
+            .await
+            .unwrap();
+        let heard = observer.next_gossip().await;
+        assert_eq!((heard.topic, heard.source), (topic, member.id()));
+        observer
+            .handle
+            .report(heard.id, Verdict::Accept)
+            .await
+            .unwrap();
+        let arrived = far.next_gossip().await;
+        assert_eq!((arrived.topic, arrived.source), (topic, member.id()));
+        assert_eq!(arrived.bytes, b"of a member");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_cut_to_its_forwarders_share() {
+    const BURST: u32 = 300;
+    let (mut victim, other) = pair(
+        |config| config.limits.gossip_rate = RateLimit::new(BURST, 1).unwrap(),
+        |_| {},
+    )
+    .await;
+    let flooder = Raw::connect_properly(&victim.addresses().await).await;
+    victim.until_connected(flooder.id).await;
+    // 17 units each: 17 messages fit into the burst, and one more for each 17 seconds that this takes.
+    let large = |number: u8| vec![number; Topic::AuxPow.max_bytes()];
+    for number in 0..40 {
+        flooder.publish("auxpow", large(number));
+    }
+    other
+        .handle
+        .publish(Topic::AuxPow, b"of somebody else".to_vec())
+        .await
+        .unwrap();
+    let (mut handed_up, mut other_heard, mut attempts) = (0, false, 0u8);
+    // Ends with a message that costs one unit, once that has come in; content that was ignored is not looked at again.
+    loop {
+        tokio::select! {
+            gossip = victim.next_gossip() => {
+                victim.handle.report(gossip.id, Verdict::Ignore).await.unwrap();
+                if gossip.source == other.id() {
+                    other_heard = true;
+                } else if gossip.bytes.starts_with(b"last") {
+                    break;
+                } else {
+                    handed_up += 1;
+                }
+            }
+            () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {
+                attempts += 1;
+                flooder.publish("auxpow", [b"last", [attempts].as_slice()].concat());
+            }
+        }
+    }
+    assert!(other_heard, "others have their own share");
+    assert!((10..30).contains(&handed_up), "{handed_up} of 40");
 }

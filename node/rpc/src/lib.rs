@@ -7,7 +7,8 @@
 //! | mining | `createauxblock`, `submitauxblock`, `getauxblock`, `getqueuedpow` |
 //!
 //! `GET /health` answers 200 while the node follows the chain, 503 with the reason otherwise; `GET /metrics` is
-//! Prometheus text. There is no authentication, so it binds to loopback unless told otherwise (regression A13).
+//! Prometheus text. There is no authentication, so it binds to loopback unless told otherwise (regression A13), and
+//! refuses web pages and names that it does not know ([`alys_http::Access`]).
 
 pub mod api;
 mod health;

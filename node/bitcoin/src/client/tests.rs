@@ -3,6 +3,7 @@
 use super::*;
 use crate::backoff::Backoff;
 use crate::breaker::BreakerConfig;
+use alys_protocol::units::BtcHeight;
 use std::io::Write as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -242,4 +243,60 @@ async fn answers_of_another_shape_are_malformed() {
     let error = server.call().await.unwrap_err();
     assert!(matches!(error, RpcError::Malformed { .. }), "{error}");
     assert_eq!(server.count("repeatable").await, 1);
+}
+
+#[tokio::test]
+async fn a_block_above_the_tip_is_waited_for_through_an_interruption() {
+    const HASH: &str = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206";
+    let above = Reply::Http(
+        500,
+        r#"error {"code": -8, "message": "Block height out of range"}"#,
+    );
+    let info = Reply::Http(
+        200,
+        r#"{"blocks": 7, "headers": 90, "bestblockhash": "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206", "mediantime": 1, "initialblockdownload": true, "pruned": false}"#,
+    );
+    let tip = Reply::Http(
+        200,
+        r#"{"height": 8, "hash": "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"}"#,
+    );
+    let found = Reply::Http(
+        200,
+        r#""0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206""#,
+    );
+    let server = serve(script(&[
+        &IDENTITY,
+        &[above, info, tip, above, info, Reply::HangUp],
+        &IDENTITY,
+        &[found],
+    ]))
+    .await;
+    let mut said = Vec::new();
+    let hash = server
+        .client
+        .wait_for_hash(BtcHeight::new(9), Duration::from_millis(50), |info| {
+            said.push((info.tip.height.get(), info.headers.get()));
+        })
+        .await
+        .unwrap();
+    assert_eq!(hash.to_string(), HASH);
+    assert_eq!(said, [(7, 90), (7, 90)]);
+    assert_eq!(server.count("waitforblockheight").await, 2);
+}
+
+#[test]
+fn an_error_with_its_causes_says_everything_once() {
+    let error = RpcError::from(
+        Credentials::CookieFile("/nowhere/.cookie".into())
+            .read()
+            .err()
+            .unwrap(),
+    );
+    let mut text = error.to_string();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(next) = cause.source() {
+        text += &format!(": {next}");
+        cause = next;
+    }
+    assert_eq!(text.matches("/nowhere/.cookie").count(), 1, "{text}");
 }

@@ -2,6 +2,7 @@
 
 use crate::genesis::GenesisError;
 use crate::jwt::JwtSecretError;
+use alys_http::{AllowedHost, AllowedOrigin, Limits};
 use alys_protocol::bytes::ExecutionHash;
 use alys_protocol::units::SideHeight;
 use ethrex_storage::error::StoreError;
@@ -19,6 +20,12 @@ pub struct EmbeddedConfig {
     pub genesis: serde_json::Value,
     /// Where the EVM JSON-RPC and the websocket listen. Has no authentication: keep it on loopback.
     pub http: SocketAddr,
+    /// Hosts under which clients reach that port, besides loopback and the address itself.
+    pub hosts: Vec<AllowedHost>,
+    /// Web pages' origins that may call that port.
+    pub origins: Vec<AllowedOrigin>,
+    /// What connections to either port may cost.
+    pub limits: Limits,
     /// Where the Engine API listens.
     pub engine: SocketAddr,
     /// File with the secret of the Engine API.
@@ -30,13 +37,16 @@ pub struct EmbeddedConfig {
 }
 
 impl EmbeddedConfig {
-    /// A configuration with free loopback ports, a 256 MiB cache and no tracing.
+    /// A configuration with free loopback ports for programs and wallets, a 256 MiB cache and no tracing.
     pub fn new(data_dir: PathBuf, genesis: serde_json::Value, jwt_secret: PathBuf) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             data_dir,
             genesis,
             http: any,
+            hosts: Vec::new(),
+            origins: AllowedOrigin::wallets(),
+            limits: Limits::default(),
             engine: any,
             jwt_secret,
             block_cache_bytes: 256 << 20,

@@ -1,16 +1,17 @@
 //! The authenticated port: the part of the Engine API that a Prague chain uses.
 
-use super::server::{fault, respond};
+use super::server::{JSON, fault, respond};
 use super::{public_port, state};
 use crate::jwt::{JwtSecret, TokenError};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::http;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use axum::{Json, http};
 use ethrex_common::H256;
 use ethrex_common::types::{Block, BlockHeader};
 use ethrex_rpc::rpc::map_authrpc_requests;
@@ -45,11 +46,23 @@ pub(super) fn router(context: RpcApiContext, secret: JwtSecret) -> Router {
         })
 }
 
-async fn over_http(State(port): State<Port>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(error) = authenticate(&port.secret, &headers) {
-        return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
+/// A caller that holds the secret. Asked for before the body is read: a stranger's is none of our business.
+struct Authenticated;
+
+impl FromRequestParts<Port> for Authenticated {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Response> {
+        match authenticate(&port.secret, &parts.headers) {
+            Ok(()) => Ok(Self),
+            Err(error) => Err((StatusCode::UNAUTHORIZED, error.to_string()).into_response()),
+        }
     }
-    Json(respond(&body, |request| port.clone().answer(request)).await).into_response()
+}
+
+async fn over_http(_: Authenticated, State(port): State<Port>, body: Bytes) -> Response {
+    let answer = respond(&body, |request| port.clone().answer(request)).await;
+    (JSON, answer).into_response()
 }
 
 fn authenticate(secret: &JwtSecret, headers: &HeaderMap) -> Result<(), TokenError> {

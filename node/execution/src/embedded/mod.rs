@@ -30,10 +30,12 @@ mod public_port;
 mod recovery;
 mod server;
 mod state;
+mod websocket;
 
 pub use self::config::{EmbeddedConfig, EmbeddedError};
 use crate::genesis;
 use crate::jwt::JwtSecret;
+use alys_http::Access;
 use alys_protocol::bytes::ExecutionHash;
 use alys_protocol::units::SideHeight;
 use bytes::Bytes;
@@ -53,7 +55,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How long requests in progress may take to end at a shutdown.
+/// How long requests in progress and the executor may take to end at a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// ethrex works on a block that nobody fetched for up to 12 s, and holds the database meanwhile.
 const RELEASE_LIMIT: Duration = Duration::from_secs(20);
@@ -149,16 +151,18 @@ impl EmbeddedClient {
         };
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(
-            http.0,
-            public_port::router(context.clone(), stop.clone()),
-            stop.clone(),
-        ));
-        tasks.spawn(server::serve(
-            engine.0,
-            engine_port::router(context, secret),
-            stop.clone(),
-        ));
+        let access = Access::new(http.1.ip(), config.hosts, config.origins);
+        let limits = config.limits;
+        let public =
+            public_port::router(context.clone(), stop.clone(), access, limits.header_timeout);
+        let engine_port = engine_port::router(context, secret);
+        for (listener, router) in [(http.0, public), (engine.0, engine_port)] {
+            let serving = alys_http::serve(listener, router, stop.clone(), limits);
+            tasks.spawn(async move {
+                serving.await;
+                Ok(())
+            });
+        }
         let filters_stop = stop.clone();
         tasks.spawn(async move {
             let mut turn = tokio::time::interval(FILTER_LIFETIME);

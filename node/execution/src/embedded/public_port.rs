@@ -1,22 +1,31 @@
 //! The EVM JSON-RPC for wallets and tools, over HTTP and websocket on one port. It has no secrets and no
-//! authentication, and no CORS: a web page cannot use it unless its user's wallet does.
+//! authentication; [`alys_http::Access`] says which hosts and which web pages' origins it serves.
 
-use super::server::{fault, respond};
-use super::state;
+use super::server::{JSON, fault, respond};
+use super::{state, websocket};
 use crate::client::BLOB_TRANSACTION_TYPE;
-use axum::Json;
+use alys_http::{Access, AccessLayer};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State, WebSocketUpgrade};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use ethrex_rpc::utils::RpcRequest;
-use ethrex_rpc::{RpcApiContext, RpcErrorMetadata, handle_websocket, map_http_requests};
+use ethrex_rpc::{RpcApiContext, RpcErrorMetadata, map_http_requests};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of a request at most, as in Geth.
 const MAX_REQUEST_BYTES: usize = 5 << 20;
+/// Open websockets at most.
+const MAX_WEBSOCKETS: usize = 128;
+/// `eth_newFilter` filters at most; those that nobody asks for are forgotten after five minutes.
+const MAX_FILTERS: usize = 1_000;
 /// `debug_*` methods that only read.
 const DEBUG_METHODS: [&str; 7] = [
     "debug_chainConfig",
@@ -27,34 +36,107 @@ const DEBUG_METHODS: [&str; 7] = [
     "debug_traceBlockByNumber",
     "debug_traceTransaction",
 ];
+/// Methods that can keep a processor busy.
+const LONG_METHODS: [&str; 8] = [
+    "eth_call",
+    "eth_createAccessList",
+    "eth_estimateGas",
+    "eth_feeHistory",
+    "eth_getFilterChanges",
+    "eth_getLogs",
+    "eth_getProof",
+    "txpool_content",
+];
 
+/// The port.
 #[derive(Clone)]
-struct Port {
+pub(super) struct Port {
     context: RpcApiContext,
     stop: CancellationToken,
+    /// How long a websocket may be silent.
+    patience: Duration,
+    websockets: Arc<Semaphore>,
+    /// Places for [`LONG_METHODS`].
+    long: Arc<Semaphore>,
 }
 
-pub(super) fn router(context: RpcApiContext, stop: CancellationToken) -> Router {
+pub(super) fn router(
+    context: RpcApiContext,
+    stop: CancellationToken,
+    access: Access,
+    patience: Duration,
+) -> Router {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Router::new()
         .route("/", post(over_http).get(over_websocket))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .with_state(Port { context, stop })
+        .layer(AccessLayer::new(access))
+        .with_state(Port {
+            context,
+            stop,
+            patience,
+            websockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS)),
+            // The node needs processors, too.
+            long: Arc::new(Semaphore::new((processors / 2).max(1))),
+        })
 }
 
-async fn over_http(State(port): State<Port>, body: Bytes) -> Json<Value> {
-    Json(respond(&body, |request| answer(port.context.clone(), request)).await)
+async fn over_http(State(port): State<Port>, body: Bytes) -> Response {
+    let answer = respond(&body, |request| port.answer(request)).await;
+    (JSON, answer).into_response()
 }
 
 async fn over_websocket(upgrade: WebSocketUpgrade, State(port): State<Port>) -> Response {
+    let Ok(place) = Arc::clone(&port.websockets).try_acquire_owned() else {
+        let reason = format!("expected at most {MAX_WEBSOCKETS} websockets, all are in use\n");
+        return (StatusCode::TOO_MANY_REQUESTS, reason).into_response();
+    };
     upgrade
         .max_message_size(MAX_REQUEST_BYTES)
-        .on_upgrade(async move |mut socket| {
-            let talk = handle_websocket(&mut socket, &port.context, |request| {
-                answer(port.context.clone(), request)
-            });
+        .max_frame_size(MAX_REQUEST_BYTES)
+        .on_upgrade(async move |socket| {
+            let talk = websocket::talk(socket, &port, port.patience);
             // An open websocket must not keep the database open.
             let _ = port.stop.run_until_cancelled(talk).await;
+            drop(place);
         })
+}
+
+impl Port {
+    pub(super) const fn context(&self) -> &RpcApiContext {
+        &self.context
+    }
+
+    /// Answers one call of a stranger. What takes long has few places and threads of its own: whoever asks for it must
+    /// not keep the threads busy on which the node runs.
+    pub(super) async fn answer(&self, request: RpcRequest) -> Result<Value, RpcErrorMetadata> {
+        let method = request.method.as_str();
+        let context = self.context.clone();
+        if method == "eth_newFilter" && self.filters() >= MAX_FILTERS {
+            return Err(fault(-32005, "too many filters are in use"));
+        }
+        if !LONG_METHODS.contains(&method) && !method.starts_with("debug_") {
+            return answer(context, request).await;
+        }
+        let lost = |error: String| fault(-32603, error);
+        let place = Arc::clone(&self.long)
+            .acquire_owned()
+            .await
+            .map_err(|error| lost(error.to_string()))?;
+        let runtime = Handle::current();
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(answer(context, request))
+        });
+        work.await.map_err(|error| lost(error.to_string()))?
+    }
+
+    fn filters(&self) -> usize {
+        self.context
+            .active_filters
+            .lock()
+            .map_or(0, |filters| filters.len())
+    }
 }
 
 /// Answers one call: what ethrex lacks or answers wrongly is answered here, the rest by ethrex.
@@ -83,7 +165,8 @@ pub(super) async fn answer(
             let header = state::header(store, params.first()).await?;
             state::canonical(store, &header)?;
         }
-        "eth_getLogs" => state::log_range(store, params).await?,
+        "eth_getLogs" => return state::logs(&context, &request).await,
+        "eth_newFilter" => state::log_filter_size(params)?,
         "eth_sendRawTransaction" => {
             let transaction: alloy_primitives::Bytes =
                 state::parameter(params, 0, "a signed transaction in hex")?;

@@ -9,11 +9,12 @@ use ethrex_rpc::types::account_proof::{AccountProof, StorageProof};
 use ethrex_rpc::types::block::RpcBlock;
 use ethrex_rpc::types::block_identifier::{BlockIdentifier, BlockIdentifierOrHash};
 use ethrex_rpc::types::receipt::{RpcReceipt, RpcReceiptBlockInfo, RpcReceiptTxInfo};
-use ethrex_rpc::{RpcApiContext, RpcErr, RpcErrorMetadata};
+use ethrex_rpc::utils::RpcRequest;
+use ethrex_rpc::{RpcApiContext, RpcErr, RpcErrorMetadata, map_http_requests};
 use ethrex_storage::Store;
 use ethrex_storage::error::StoreError;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Geth's code for a block that it does not have.
 const UNKNOWN_BLOCK: i32 = -39001;
@@ -24,6 +25,14 @@ const PARAMS: i32 = -32602;
 const TOO_MUCH: i32 = -32005;
 /// Blocks in one `eth_getLogs` at most.
 const MAX_LOG_BLOCKS: u64 = 10_000;
+/// Blocks whose logs are in memory before they are counted.
+const LOG_BLOCKS_AT_ONCE: u64 = 8;
+/// Logs in one answer at most.
+const MAX_LOGS: usize = 20_000;
+/// Bytes of a log filter at most: more than a thousand addresses.
+const MAX_LOG_FILTER_BYTES: usize = 64 << 10;
+/// Slots in one `eth_getProof` at most, as in Geth.
+const MAX_PROOF_SLOTS: usize = 1_024;
 
 pub(super) fn store_fault(error: StoreError) -> RpcErrorMetadata {
     RpcErr::from(error).into()
@@ -171,6 +180,13 @@ pub(super) async fn account(
         }
         _ => {
             let keys: Vec<Value> = parameter(params, 1, "a list of storage slots")?;
+            if keys.len() > MAX_PROOF_SLOTS {
+                let found = keys.len();
+                return Err(fault(
+                    PARAMS,
+                    format!("expected at most {MAX_PROOF_SLOTS} storage slots, found {found}"),
+                ));
+            }
             let keys = keys.iter().map(slot).collect::<Result<Vec<_>, _>>()?;
             proof(store, root, address, &keys).await?
         }
@@ -284,11 +300,75 @@ pub(super) async fn block_receipts(
     serde_json::to_value(answer).map_err(|error| RpcErr::from(error).into())
 }
 
-/// Fails where `eth_getLogs` is asked for so many blocks that the answer could fill the memory.
-pub(super) async fn log_range(store: &Store, params: &[Value]) -> Result<(), RpcErrorMetadata> {
+/// `eth_getLogs`, within limits: ethrex collects all logs of a range before it looks at their topics.
+pub(super) async fn logs(
+    context: &RpcApiContext,
+    request: &RpcRequest,
+) -> Result<Value, RpcErrorMetadata> {
+    let params = request.params.as_deref().unwrap_or_default();
+    log_filter_size(params)?;
+    let filter = params.first().and_then(Value::as_object);
+    let by_range = filter.filter(|filter| !filter.contains_key("blockHash"));
+    let Some(filter) = by_range else {
+        return ask(context, request.clone()).await;
+    };
+    let (first, last) = log_range(&context.storage, filter).await?;
+    if first > last {
+        return ask(context, request.clone()).await;
+    }
+    let mut found = Vec::new();
+    let mut next = first;
+    while next <= last {
+        let end = last.min(next.saturating_add(LOG_BLOCKS_AT_ONCE - 1));
+        let mut part = filter.clone();
+        part.insert("fromBlock".to_owned(), json!(format!("{next:#x}")));
+        part.insert("toBlock".to_owned(), json!(format!("{end:#x}")));
+        let mut request = request.clone();
+        request.params = Some(vec![Value::Object(part)]);
+        match ask(context, request).await? {
+            Value::Array(logs) => found.extend(logs),
+            other => return Ok(other),
+        }
+        if found.len() > MAX_LOGS {
+            return Err(fault(
+                TOO_MUCH,
+                format!("expected a filter that at most {MAX_LOGS} logs pass, found more"),
+            ));
+        }
+        match end.checked_add(1) {
+            Some(after) => next = after,
+            None => break,
+        }
+    }
+    Ok(Value::Array(found))
+}
+
+async fn ask(context: &RpcApiContext, request: RpcRequest) -> Result<Value, RpcErrorMetadata> {
+    Box::pin(map_http_requests(&request, context.clone()))
+        .await
+        .map_err(Into::into)
+}
+
+/// Fails for a log filter that no contract needs: it is kept, or compared with every log.
+pub(super) fn log_filter_size(params: &[Value]) -> Result<(), RpcErrorMetadata> {
+    let found: usize = params.iter().map(|value| value.to_string().len()).sum();
+    if found <= MAX_LOG_FILTER_BYTES {
+        return Ok(());
+    }
+    Err(fault(
+        PARAMS,
+        format!("expected a log filter of at most {MAX_LOG_FILTER_BYTES} bytes, found {found}"),
+    ))
+}
+
+/// First and last block of a filter. Fails where they are too far apart.
+async fn log_range(
+    store: &Store,
+    filter: &Map<String, Value>,
+) -> Result<(u64, u64), RpcErrorMetadata> {
     let end = async |name: &str| -> Result<u64, RpcErrorMetadata> {
-        let value = params.first().and_then(|filter| filter.get(name));
-        let value = value
+        let value = filter
+            .get(name)
             .filter(|value| !value.is_null())
             .cloned()
             .unwrap_or_else(|| json!("latest"));
@@ -298,11 +378,10 @@ pub(super) async fn log_range(store: &Store, params: &[Value]) -> Result<(), Rpc
             .map_err(store_fault)?;
         Ok(number.unwrap_or_default())
     };
-    let blocks = end("toBlock")
-        .await?
-        .saturating_sub(end("fromBlock").await?);
+    let (first, last) = (end("fromBlock").await?, end("toBlock").await?);
+    let blocks = last.saturating_sub(first);
     if blocks < MAX_LOG_BLOCKS {
-        return Ok(());
+        return Ok((first, last));
     }
     Err(fault(
         TOO_MUCH,

@@ -43,9 +43,14 @@ pub struct Node {
 
 impl Node {
     pub async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, |_| {}).await
+    }
+
+    pub async fn start_with(folder: &Path, change: impl FnOnce(&mut EmbeddedConfig)) -> Self {
         let secret = folder.join("jwt.hex");
         JwtSecret::from_file_or_new(&secret).unwrap();
-        let config = EmbeddedConfig::new(folder.join("evm"), genesis(), secret.clone());
+        let mut config = EmbeddedConfig::new(folder.join("evm"), genesis(), secret.clone());
+        change(&mut config);
         let client = EmbeddedClient::start(config).await.unwrap();
         let engine = EngineConfig {
             url: client.engine_url(),

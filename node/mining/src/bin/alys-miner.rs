@@ -194,7 +194,9 @@ impl Miner {
                 "createauxblock",
                 rpc_params![self.options.evm_address.to_string()],
             )
-            .await?;
+            .await
+            // As text: its causes say the same again.
+            .map_err(anyhow::Error::msg)?;
         Ok(AuxWork {
             hash: parse_display_hash(&block.hash)?,
             target: parse_little_endian_target(&block.target)?,

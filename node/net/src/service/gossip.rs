@@ -116,7 +116,13 @@ impl Service {
             } else {
                 MessageAcceptance::Ignore
             };
+            tracing::debug!(%source, %forwarder, %topic, "gossip of a peer that is no member");
             return Err(("not_allowed", fault));
+        }
+        // Whoever forwards answers for it: authors cost a stranger nothing, connections do.
+        let cost = topic.gossip_cost(bytes.len());
+        if self.gossip_rate.take(forwarder, cost, now).is_err() {
+            return Err(("rate_limited", MessageAcceptance::Ignore));
         }
         let waiting = Waiting {
             message: message.clone(),
