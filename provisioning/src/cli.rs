@@ -1,16 +1,19 @@
 //! The command line. No argument is a secret, and nothing secret is printed.
 
 mod arguments;
+mod passphrase;
 
 pub use arguments::{
-    Assemble, Ca, Check, Cli, Command, Configs, NodeArguments, ParametersOf, RegtestArguments,
+    Assemble, Ca, Check, Cli, Command, Configs, NodeArguments, OfficerCommand, ParametersOf,
+    PolicyCommand, RegtestArguments, SignerArguments,
 };
 
 use crate::assemble::{AssembleError, assemble};
 use crate::ca::{CaError, CertificateAuthority};
 use crate::card::{CardError, MemberCard};
 use crate::check::{self, CheckError, check};
-use crate::config::{self, BitcoinConfig, ConfigError, NodeConfig, SignerConfig};
+use crate::config::{self, BitcoinConfig, ConfigError, Iteration, NodeConfig, SignerConfig};
+use crate::officer::{Officer, OfficerError, OfficersConfig};
 use crate::parameters::{Parameters, ParametersError, Regtest};
 use alys_protocol::spec::{Chain, SpecError};
 use alys_protocol::units::{BtcHeight, ChainId, MemberId};
@@ -37,7 +40,11 @@ pub enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Officer(#[from] OfficerError),
+    #[error(transparent)]
     Spec(#[from] SpecError),
+    #[error("the passphrase cannot be read: {0}")]
+    Passphrase(io::Error),
     #[error("--card: expected one card of each member, found two of {0:?}")]
     CardTwice(String),
     #[error("expected at least one --recovery-card or --recovery-key, found none")]
@@ -58,6 +65,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Parameters(ParametersOf::Regtest(arguments)) => regtest(arguments),
         Command::Assemble(arguments) => make_chain(arguments),
         Command::Check(arguments) => print(&check(&check::read(&arguments.chain)?)?),
+        Command::Officer(command) => officer(command),
+        Command::Policy(command) => policy(command),
         Command::Configs(command) => configs(command),
     }
 }
@@ -142,18 +151,47 @@ fn make_chain(arguments: Assemble) -> Result<(), CliError> {
     print(&report)
 }
 
-fn configs(command: Configs) -> Result<(), CliError> {
+fn officer(command: OfficerCommand) -> Result<(), CliError> {
+    let OfficerCommand::Create {
+        name,
+        output,
+        passphrase_fd,
+    } = command;
+    let passphrase = passphrase::read(passphrase_fd, true).map_err(CliError::Passphrase)?;
+    Officer::create(&output, &name, &passphrase)?;
+    Ok(())
+}
+
+fn policy(command: PolicyCommand) -> Result<(), CliError> {
     match command {
-        Configs::Signer {
+        PolicyCommand::Template {
             parameters,
-            listen,
-            listen_file,
+            iteration,
             output,
         } => {
-            let policy = config::loosest_policy(&Parameters::read(&parameters)?.pegout);
-            let mut signer = SignerConfig::new(listen, policy);
-            signer.listen_file = listen_file;
-            signer.write(&output)?;
+            let parameters = Parameters::read(&parameters)?;
+            config::write_policy(&output, &parameters, Iteration::new(iteration))?;
+        }
+        PolicyCommand::Sign {
+            key,
+            policy,
+            passphrase_fd,
+        } => {
+            let passphrase =
+                passphrase::read(passphrase_fd, false).map_err(CliError::Passphrase)?;
+            Officer::open(&key, &passphrase)?.sign(&policy)?;
+        }
+    }
+    Ok(())
+}
+
+fn configs(command: Configs) -> Result<(), CliError> {
+    match command {
+        Configs::Signer(arguments) => {
+            let officers = OfficersConfig::read(arguments.threshold, &arguments.officers)?;
+            let mut signer = SignerConfig::new(arguments.listen, officers);
+            signer.listen_file = arguments.listen_file;
+            signer.write(&arguments.output)?;
         }
         Configs::Node(arguments) => node(*arguments)?,
     }

@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! signer/  signer.toml  chain.toml  keys.sealed  state.redb  tls/{signer.pem,signer.key,client-ca.pem}
+//!          policy.toml  policy.toml.OFFICER.minisig
 //! node/    node.toml    chain.toml  data/                    tls/{node.pem,node.key,signer-ca.pem}
 //! ```
 //!
 //! The structures are those that the programs read, as far as provisioning sets them; the programs refuse unknown keys.
 
 use crate::files::{self, FileError, Readers};
+use crate::officer::OfficersConfig;
+use crate::parameters::Parameters;
 use alys_protocol::bytes::EvmAddress;
-use alys_protocol::spec::PegOutSpec;
-use alys_protocol::units::{MemberId, Sats};
+use alys_protocol::units::MemberId;
 use alys_signer_client::ClientConfig;
 use alys_signer_core::Policy;
+pub use alys_signer_core::policy::Iteration;
+use alys_signer_core::policy::{PolicyFile, PolicyFormat};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +28,8 @@ pub const CHAIN_FILE: &str = "chain.toml";
 pub const SIGNER_FILE: &str = "signer.toml";
 /// Name of the node's configuration.
 pub const NODE_FILE: &str = "node.toml";
+/// Name of the signer's policy; officers' signatures lie beside it.
+pub const POLICY_FILE: &str = "policy.toml";
 /// Folder of certificates in both folders.
 pub const TLS_FOLDER: &str = "tls";
 /// What [`crate::ca::Credentials::write`] calls a signer's certificate and key.
@@ -76,7 +82,9 @@ pub struct SignerConfig {
     /// Certificates.
     pub tls: SignerTls,
     /// Limits of what is signed.
-    pub policy: Policy,
+    pub policy: PathBuf,
+    /// Who signs them.
+    pub officers: OfficersConfig,
 }
 
 /// Certificates of `alys-signer`.
@@ -93,7 +101,7 @@ pub struct SignerTls {
 impl SignerConfig {
     /// A configuration for the folder described above. With port 0 the signer picks a free one, and writes the address
     /// to `listen_file` where one is set.
-    pub fn new(listen: SocketAddr, policy: Policy) -> Self {
+    pub fn new(listen: SocketAddr, officers: OfficersConfig) -> Self {
         let tls = Path::new(TLS_FOLDER);
         Self {
             chain_spec: CHAIN_FILE.into(),
@@ -106,7 +114,8 @@ impl SignerConfig {
                 key: tls.join(format!("{SIGNER_CREDENTIALS}.key")),
                 client_ca: tls.join(CLIENT_CA_FILE),
             },
-            policy,
+            policy: POLICY_FILE.into(),
+            officers,
         }
     }
 
@@ -115,25 +124,30 @@ impl SignerConfig {
     /// # Errors
     /// - [`ConfigError`] where it exists or cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ConfigError> {
-        let comment = "Configuration of alys-signer. Relative paths count from this file's folder.\n\
-                       The policy is the loosest that the chain allows: tighten it.";
+        let comment = "Configuration of alys-signer. Relative paths count from this file's folder.";
         write(&folder.join(SIGNER_FILE), comment, self)
     }
 }
 
-/// The loosest policy that a chain of these parameters allows. The signer's `init` needs its configuration before there
-/// is a chain, so this is [`Policy::of_chain`] of what is known by then.
-pub fn loosest_policy(pegout: &PegOutSpec) -> Policy {
-    // A batch cannot be larger than the standard limit of 100,000 vbytes.
-    let max_fee = pegout.max_fee_rate_sats_per_kvb.get().saturating_mul(100);
-    Policy {
-        slot_horizon_slots: 2,
-        max_fee_rate_sats_per_kvb: pegout.max_fee_rate_sats_per_kvb,
-        max_fee_sats: Sats::new(max_fee),
-        cap_single_sats: pegout.max_sats,
-        cap_window_sats: pegout.max_batch_value_sats.saturating_add(max_fee),
-        count_window_payments: u64::from(pegout.max_burns),
-    }
+/// Writes a policy to start from, and to tighten before officers sign it: [`Policy::of_chain`] of what is known before
+/// there is a chain spec.
+///
+/// # Errors
+/// - [`ConfigError`] where the file exists or cannot be written.
+pub fn write_policy(
+    path: &Path,
+    parameters: &Parameters,
+    iteration: Iteration,
+) -> Result<(), ConfigError> {
+    let comment = "Policy of the signers: a template, to be tightened before officers sign it.\n\
+                   Each policy of a chain has a higher iteration. `alys-signer policy explain` says what this one means.";
+    let file = PolicyFile {
+        format: PolicyFormat::V1,
+        chain_id: parameters.chain_id,
+        iteration,
+        policy: Policy::template(&parameters.pegout, parameters.mining.pow_limit),
+    };
+    write(path, comment, &file)
 }
 
 /// Configuration of `alys-node`.

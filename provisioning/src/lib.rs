@@ -5,7 +5,8 @@
 //! | [`ca`] | certificate authorities, and the certificates by which signers and their clients know each other |
 //! | [`parameters`], [`mod@assemble`] | the chain spec, from what the members agreed on and the cards their signers printed |
 //! | [`mod@check`] | what a chain spec means, for people to compare before genesis |
-//! | [`config`] | configuration files of signers and nodes |
+//! | [`config`] | configuration files of signers and nodes, and the policy to start from |
+//! | [`officer`] | officers' keys and signatures |
 //!
 //! Members' keys are not made here: `alys-signer init` makes them where they stay, and prints the public card that
 //! [`assemble()`] takes.
@@ -17,10 +18,12 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod files;
+pub mod officer;
 pub mod parameters;
 
 pub use assemble::{AssembleError, assemble};
 pub use ca::{CaError, CertificateAuthority, Credentials};
 pub use card::MemberCard;
 pub use check::{CheckError, Report, check};
+pub use officer::{Officer, OfficerError, OfficersConfig};
 pub use parameters::{MemberParameters, Parameters, Regtest};

@@ -12,6 +12,7 @@ use alys_protocol::units::MemberId;
 use alys_provision::config::{CLIENT_CA_FILE, NODE_FILE, SIGNER_CA_FILE, SIGNER_FILE};
 use alys_provision::{MemberCard, check};
 use alys_signer::config::{Config, Overrides};
+use alys_signer::policy_file::ReadPolicy;
 use alys_signer_client::{Role, pem};
 use bitcoin::secp256k1::{Keypair, Secp256k1};
 use rustls::pki_types::ServerName;
@@ -39,6 +40,53 @@ fn refuse(folder: &Path, arguments: &str) -> String {
     let output = program(folder, arguments);
     assert!(!output.status.success(), "{arguments}");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// With `input` on descriptor 0.
+fn with_input(folder: &Path, arguments: &str, input: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alys-provision"))
+        .args(arguments.split_whitespace())
+        .args(["--passphrase-fd", "0"])
+        .current_dir(folder)
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn succeed_with(folder: &Path, arguments: &str, input: &str) {
+    let output = with_input(folder, arguments, input);
+    assert!(output.status.success(), "{arguments}: {output:?}");
+}
+
+const PASSPHRASE: &str = "marble-thicket-77\n";
+
+/// Keys of three officers and a policy that nobody has signed.
+fn officers(home: &Path) {
+    for name in ["ann", "ben", "cat"] {
+        let create = format!("officer create --name {name} --output officers");
+        succeed_with(home, &create, PASSPHRASE);
+        assert_eq!(mode(home.join(format!("officers/{name}.key"))), 0o600);
+    }
+    succeed(
+        home,
+        "policy template --parameters parameters.toml --output officers/policy.toml",
+    );
+    let wrong = with_input(
+        home,
+        "policy sign --key officers/ann.key officers/policy.toml",
+        "marble-thicket-78\n",
+    );
+    assert!(!wrong.status.success());
+    assert!(!home.join("officers/policy.toml.ann.minisig").exists());
 }
 
 fn write_card(path: &Path, seed: u8) {
@@ -93,9 +141,10 @@ fn from_cards_to_a_chain_that_signers_accept() {
     assert!(refuse(home, ASSEMBLE).contains("chain.toml"));
     assert!(refuse(home, PARAMETERS).contains("parameters.toml"));
 
-    // The signer's own code reads its configuration, and the policy fits the chain.
-    let signer = "configs signer --parameters parameters.toml --listen 127.0.0.1:0 --listen-file listen \
-        --output signer";
+    // The signer's own code reads its configuration, the policy fits the chain, and its officers signed it.
+    officers(home);
+    let signer = "configs signer --officer officers/ann.pub --officer officers/ben.pub --officer officers/cat.pub \
+        --listen 127.0.0.1:0 --listen-file listen --output signer";
     succeed(home, signer);
     let folder = home.join("signer");
     let config = Config::load(&folder.join(SIGNER_FILE), &Overrides::default()).unwrap();
@@ -103,11 +152,27 @@ fn from_cards_to_a_chain_that_signers_accept() {
     assert_eq!(config.listen_file, Some(folder.join("listen")));
     let chain = check::read(&home.join("chain.toml")).unwrap();
     assert_eq!(chain.spec().mining.max_blocks_without_pow, 40);
-    config.policy.check(&chain).unwrap();
-    assert_eq!(config.policy, alys_signer_core::Policy::of_chain(&chain));
+    let officers = config.officers.trusted().unwrap();
+    assert_eq!(officers.officers().threshold(), 2);
+    let policy = ReadPolicy::read(&home.join("officers/policy.toml")).unwrap();
+    let error = policy.verify(&chain, &officers).unwrap_err().to_string();
+    assert!(error.contains("rule quorum"), "{error}");
+    for name in ["ann", "cat"] {
+        let sign = format!("policy sign --key officers/{name}.key officers/policy.toml");
+        succeed_with(home, &sign, PASSPHRASE);
+        assert!(
+            home.join(format!("officers/policy.toml.{name}.minisig"))
+                .exists()
+        );
+    }
+    assert_eq!(policy.verify(&chain, &officers).unwrap().len(), 2);
+    assert_eq!(
+        policy.file.policy,
+        alys_signer_core::Policy::of_chain(&chain)
+    );
     let card = MemberCard::read(&home.join("carol.json")).unwrap();
     let signer =
-        alys_signer_core::Signer::new(chain, config.policy, &card.bls, &card.schnorr).unwrap();
+        alys_signer_core::Signer::new(chain, policy.file.policy, &card.bls, &card.schnorr).unwrap();
     assert_eq!(signer.member(), MemberId::new(2));
 }
 

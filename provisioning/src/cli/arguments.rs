@@ -33,9 +33,81 @@ pub enum Command {
     Assemble(Assemble),
     /// Check a chain spec, and print the figures that members compare (JSON).
     Check(Check),
+    /// Make officers' keys. They are minisign's: `minisign -G` makes them, too.
+    #[command(subcommand)]
+    Officer(OfficerCommand),
+    /// Write and sign the signers' policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write configuration files.
     #[command(subcommand)]
     Configs(Configs),
+}
+
+/// `officer`.
+#[derive(Debug, Subcommand)]
+pub enum OfficerCommand {
+    /// Make an officer's key: NAME.key, sealed by a passphrase, and NAME.pub.
+    Create {
+        /// The officer's name: letters, digits and dashes.
+        #[arg(long)]
+        name: String,
+        /// Folder for both.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// Read the passphrase from this open file descriptor, up to its first newline; without it, ask on the terminal.
+        #[arg(long, value_name = "N")]
+        passphrase_fd: Option<u32>,
+    },
+}
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Write a policy to start from, and to tighten.
+    Template {
+        /// The chain's parameters.
+        #[arg(long, value_name = "FILE")]
+        parameters: PathBuf,
+        /// The policy's number; each one of a chain is higher than the one before.
+        #[arg(long, default_value_t = 1)]
+        iteration: u64,
+        /// Where to write.
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Sign a policy: FILE.NAME.minisig beside it. `minisign -S` does the same.
+    Sign {
+        /// The officer's NAME.key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The policy.
+        #[arg(value_name = "FILE")]
+        policy: PathBuf,
+        /// Read the passphrase from this open file descriptor, up to its first newline; without it, ask on the terminal.
+        #[arg(long, value_name = "N")]
+        passphrase_fd: Option<u32>,
+    },
+}
+
+/// `configs signer`.
+#[derive(Debug, Args)]
+pub struct SignerArguments {
+    /// An officer's NAME.pub.
+    #[arg(long = "officer", value_name = "FILE", required = true)]
+    pub(super) officers: Vec<PathBuf>,
+    /// Officers who decide together; the smallest majority, unless given.
+    #[arg(long)]
+    pub(super) threshold: Option<usize>,
+    /// Where the signer listens; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: SocketAddr,
+    /// File that the signer writes the bound address to.
+    #[arg(long, value_name = "FILE")]
+    pub(super) listen_file: Option<PathBuf>,
+    /// The signer's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: PathBuf,
 }
 
 /// `ca`.
@@ -162,20 +234,7 @@ pub struct Check {
 #[derive(Debug, Subcommand)]
 pub enum Configs {
     /// Write signer.toml. The signer's `init` needs it before there is a chain spec.
-    Signer {
-        /// The parameters, for the policy.
-        #[arg(long, value_name = "FILE")]
-        parameters: PathBuf,
-        /// Where the signer listens; port 0 picks a free one.
-        #[arg(long, value_name = "ADDRESS")]
-        listen: SocketAddr,
-        /// File that the signer writes the bound address to.
-        #[arg(long, value_name = "FILE")]
-        listen_file: Option<PathBuf>,
-        /// The signer's folder.
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
+    Signer(SignerArguments),
     /// Write node.toml.
     Node(Box<NodeArguments>),
 }

@@ -42,8 +42,12 @@ pub const fn enforced(rule: Rule) -> Enforced {
         | Rule::CapSingle
         | Rule::CapWindow
         | Rule::CountWindow
+        | Rule::Destination
+        | Rule::Paused
         | Rule::Exclusive
-        | Rule::Rate => Enforced::Now,
+        | Rule::Rate
+        | Rule::Quorum
+        | Rule::Iteration => Enforced::Now,
         Rule::WithdrawalsExact
         | Rule::DepositProof
         | Rule::DepositDepth
@@ -67,12 +71,8 @@ pub const fn enforced(rule: Rule) -> Enforced {
         | Rule::BurnEmitter
         | Rule::BurnStatus
         | Rule::Hold
-        | Rule::Destination
-        | Rule::Paused
         | Rule::Fresh
-        | Rule::Counter
-        | Rule::Quorum
-        | Rule::Iteration => Enforced::WithProofs,
+        | Rule::Counter => Enforced::WithProofs,
     }
 }
 
@@ -108,7 +108,9 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::DepositScript => "Each deposit pays the federation's script in the exact form.",
         Rule::FeesProof => "Distributed fees follow from the vault's proven balance.",
         Rule::Supply => "What is minted is proven deposits plus growth of the distributed fees.",
-        Rule::MintWindow => "Mints stay within the rolling limit.",
+        Rule::MintWindow => {
+            "Deposits of approved blocks are at most `mint_window_sats` in any `mint_window_seconds` of the signer's clock."
+        }
         Rule::Target => "The work meets the target.",
         Rule::Coinbase => "The transaction with the commitment is a real coinbase at index 0.",
         Rule::Commitment => "The coinbase commits to the bundle exactly once.",
@@ -141,22 +143,26 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::Replacement => {
             "A replacement has a signed batch's inputs and burns and a higher fee."
         }
-        Rule::CapSingle => "No payment is above `cap_single_sats`.",
+        Rule::CapSingle => "No payment, its share of the fee included, is above `cap_single_sats`.",
         Rule::CapWindow => {
-            "What leaves, fees included, is at most `cap_window_sats` (one batch; a rolling window with issue 3)."
+            "What leaves, fees included, is at most `cap_window_sats` in any `window_seconds` of the signer's clock; a family counts once, at its largest member (until the clock has Bitcoin's headers, each batch by itself)."
         }
         Rule::CountWindow => {
-            "Payments are at most `count_window_payments` (one batch; a rolling window with issue 3)."
+            "Payments are at most `count_window_payments` in any `window_seconds` of the signer's clock (until the clock has Bitcoin's headers, each batch by itself)."
         }
-        Rule::Hold => "Payments wait for their holding time.",
-        Rule::Destination => "Payments go to allowed destinations.",
-        Rule::Paused => "The signer is not paused.",
+        Rule::Hold => {
+            "Payments of `hold_from_sats` or more wait until `hold_blocks` from their burn's block on are final by proof of work."
+        }
+        Rule::Destination => "Payments go where `destinations` allows, and not where it denies.",
+        Rule::Paused => "No officer has paused the signer's peg-outs.",
         Rule::Fresh => "The signer's state is the newest there is.",
         Rule::Exclusive => "One process at a time holds keys and state.",
         Rule::Counter => "The outside counter advances.",
         Rule::Rate => "Requests of one certificate stay within their rate.",
-        Rule::Quorum => "Enough officers signed.",
-        Rule::Iteration => "A policy's iteration strictly increases.",
+        Rule::Quorum => "A policy is signed by at least the threshold of different officers.",
+        Rule::Iteration => {
+            "A policy's iteration is above that of every policy the signer has had, or it is the same file."
+        }
     }
 }
 

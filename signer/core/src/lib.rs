@@ -15,7 +15,10 @@
 
 extern crate alloc;
 
+pub mod admin;
+pub mod btc;
 pub mod catalogue;
+pub mod clock;
 pub mod mint;
 pub mod pegout;
 pub mod persist;
@@ -26,6 +29,7 @@ mod refusal;
 pub mod signer;
 pub mod state;
 pub mod vote;
+pub mod window;
 
 pub use persist::{Decision, Durable, Pending, Persisted};
 pub use policy::{Policy, PolicyError};

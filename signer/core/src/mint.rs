@@ -2,5 +2,6 @@
 //!
 //! Each rule is a pure function under the rule's name; the sentence above it is the design's.
 
+pub mod deposit;
 pub mod fees;
 pub mod supply;

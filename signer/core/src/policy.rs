@@ -1,7 +1,15 @@
 //! The signer's own limits. They hold whatever the nodes ask (regression N8).
 
-use alys_protocol::spec::Chain;
-use alys_protocol::units::{Sats, SatsPerKvb};
+mod destination;
+
+pub use destination::{Destinations, ScriptPattern, ScriptPatternError, Template};
+
+use crate::clock::{MAX_LEAD_MS, Seconds};
+use crate::window::{Limit, Payments};
+use alloc::string::{String, ToString};
+use alys_protocol::spec::{Chain, PegOutSpec, Target};
+use alys_protocol::units::{ChainId, Sats, SatsPerKvb};
+use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,10 +25,73 @@ pub struct Policy {
     pub max_fee_sats: Sats,
     /// The largest single payment.
     pub cap_single_sats: Sats,
-    /// The most that may leave the wallet in one batch, fees included.
+    /// Length of the rolling windows of peg-outs, in window time ([`crate::clock`]).
+    pub window_seconds: Seconds,
+    /// The most that may leave the wallet in a window, fees included. This is L of claim C4: members that forged
+    /// finality could move at most members / threshold times as much.
     pub cap_window_sats: Sats,
-    /// The most payments in one batch.
-    pub count_window_payments: u64,
+    /// The most payments in a window.
+    pub count_window_payments: Payments,
+    /// Length of the rolling window of mints, in window time.
+    pub mint_window_seconds: Seconds,
+    /// The most that deposits may mint in that window. A single deposit above it waits until officers raise it.
+    pub mint_window_sats: Sats,
+    /// Payments of at least this amount are held.
+    pub hold_from_sats: Sats,
+    /// Side blocks, final by proof of work, from a held payment's burn on before it is signed.
+    pub hold_blocks: u64,
+    /// The highest Bitcoin block hash that counts as work over burns, whatever the chain's own target.
+    pub pow_floor_target: Target,
+    /// Where payments may go.
+    #[serde(default, skip_serializing_if = "Destinations::is_any")]
+    pub destinations: Destinations,
+}
+
+/// A number of a policy; each one officers signed for a chain is above the one before.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Iteration(u64);
+
+impl Iteration {
+    /// Takes a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Display for Iteration {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// First line of a policy file: officers who sign one sign nothing else by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PolicyFormat {
+    /// This version.
+    #[serde(rename = "alys-policy/1")]
+    V1,
+}
+
+/// The file that officers sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// What the file is.
+    pub format: PolicyFormat,
+    /// The chain that it is for.
+    pub chain_id: ChainId,
+    /// Its number.
+    pub iteration: Iteration,
+    /// The limits.
+    pub policy: Policy,
 }
 
 /// A policy that would block honest requests of the chain for ever, or that limits nothing.
@@ -29,39 +100,129 @@ pub struct Policy {
 pub struct PolicyError {
     /// The key.
     pub field: &'static str,
-    /// `at least` or `at most`.
+    /// `at least` or `at most`, or what the value has to be.
     pub relation: &'static str,
     /// The bound.
-    pub bound: u64,
+    pub bound: String,
     /// What the policy says.
-    pub found: u64,
+    pub found: String,
 }
 
 /// A horizon beyond this would let a lying node burn an hour of the signer's slots of 2 s.
 const MAX_HORIZON_SLOTS: u64 = 1800;
+/// The shortest window: three times what somebody who sets the signer's timer at will can win.
+pub const MIN_WINDOW_SECONDS: u64 = 3 * (MAX_LEAD_MS / 1000);
+/// The longest window, and so the longest wait after a restore: 90 days.
+pub const MAX_WINDOW_SECONDS: u64 = 90 * 24 * 60 * 60;
+/// The longest hold: a week of slots of 2 s. A hold may delay, never block for ever.
+pub const MAX_HOLD_BLOCKS: u64 = 302_400;
+
+/// Windows of the template: a day, ...
+const TEMPLATE_WINDOW_SECONDS: u64 = 24 * 60 * 60;
+/// ... with room for as many of the largest batches.
+const TEMPLATE_BATCHES: u64 = 24;
 
 impl Policy {
-    /// The loosest limits that the chain itself allows: for a devnet, and as a template to tighten.
+    /// A template to tighten, which suits a devnet: every single request that the chain allows, and in a day 24 of the
+    /// largest batches and mints of twice their value; the chain's own easiest work; no hold, any destination.
     pub fn of_chain(chain: &Chain) -> Self {
-        let pegout = &chain.spec().pegout;
+        let spec = chain.spec();
+        Self::template(&spec.pegout, spec.mining.pow_limit)
+    }
+
+    /// [`Self::of_chain`] of what is known before there is a chain spec.
+    pub fn template(pegout: &PegOutSpec, pow_limit: Target) -> Self {
         // A batch cannot be larger than the standard limit of 100,000 vbytes.
         let max_fee = pegout.max_fee_rate_sats_per_kvb.get().saturating_mul(100);
+        let largest = pegout.max_batch_value_sats.saturating_add(max_fee);
+        let cap = largest.get().saturating_mul(TEMPLATE_BATCHES);
         Self {
             slot_horizon_slots: 2,
             max_fee_rate_sats_per_kvb: pegout.max_fee_rate_sats_per_kvb,
             max_fee_sats: Sats::new(max_fee),
             cap_single_sats: pegout.max_sats,
-            cap_window_sats: pegout.max_batch_value_sats.saturating_add(max_fee),
-            count_window_payments: u64::from(pegout.max_burns),
+            window_seconds: Seconds::new(TEMPLATE_WINDOW_SECONDS),
+            cap_window_sats: Sats::new(cap),
+            count_window_payments: Payments::new(
+                u64::from(pegout.max_burns).saturating_mul(TEMPLATE_BATCHES),
+            ),
+            mint_window_seconds: Seconds::new(TEMPLATE_WINDOW_SECONDS),
+            mint_window_sats: Sats::new(cap.saturating_mul(2)),
+            hold_from_sats: Sats::ZERO,
+            hold_blocks: 0,
+            pow_floor_target: pow_limit,
+            destinations: Destinations::default(),
         }
     }
 
-    /// Checks the limits against the chain's own (design 10): honest requests must fit.
+    /// The limit of rule `cap-window`.
+    pub const fn value_limit(&self) -> Limit<Sats> {
+        Limit {
+            length: self.window_seconds,
+            most: self.cap_window_sats,
+        }
+    }
+
+    /// The limit of rule `count-window`.
+    pub const fn count_limit(&self) -> Limit<Payments> {
+        Limit {
+            length: self.window_seconds,
+            most: self.count_window_payments,
+        }
+    }
+
+    /// The limit of rule `mint-window`.
+    pub const fn mint_limit(&self) -> Limit<Sats> {
+        Limit {
+            length: self.mint_window_seconds,
+            most: self.mint_window_sats,
+        }
+    }
+
+    /// Checks the limits against the chain's own (design 10): every single honest request must fit into an empty window.
     ///
     /// # Errors
     /// - [`PolicyError`] for the first limit that is too low or too high.
     pub fn check(&self, chain: &Chain) -> Result<(), PolicyError> {
-        let pegout = &chain.spec().pegout;
+        let (pegout, mining) = (&chain.spec().pegout, &chain.spec().mining);
+        self.check_alone()?;
+        at_least(
+            "cap_single_sats",
+            pegout.max_sats.get(),
+            self.cap_single_sats.get(),
+        )?;
+        // What leaves is the burns' value and, where change was dust, a part of the fee.
+        let largest = pegout
+            .max_batch_value_sats
+            .saturating_add(self.max_fee_sats.get());
+        at_least("cap_window_sats", largest.get(), self.cap_window_sats.get())?;
+        at_least(
+            "count_window_payments",
+            u64::from(pegout.max_burns),
+            self.count_window_payments.get(),
+        )?;
+        // Coins that may leave in one batch may come back.
+        at_least(
+            "mint_window_sats",
+            pegout.max_batch_value_sats.get(),
+            self.mint_window_sats.get(),
+        )?;
+        if self.pow_floor_target > mining.pow_limit {
+            return Err(PolicyError {
+                field: "pow_floor_target",
+                relation: "at most the chain's easiest target",
+                bound: mining.pow_limit.to_string(),
+                found: self.pow_floor_target.to_string(),
+            });
+        }
+        self.destinations.check(chain.spec().bitcoin.network)
+    }
+
+    /// Checks what no chain is needed for.
+    ///
+    /// # Errors
+    /// - [`PolicyError`] for the first limit that is too low or too high.
+    pub fn check_alone(&self) -> Result<(), PolicyError> {
         at_least("slot_horizon_slots", 1, self.slot_horizon_slots)?;
         at_most(
             "slot_horizon_slots",
@@ -74,25 +235,23 @@ impl Policy {
             self.max_fee_rate_sats_per_kvb.get(),
         )?;
         at_least("max_fee_sats", 1, self.max_fee_sats.get())?;
-        at_least(
-            "cap_single_sats",
-            pegout.max_sats.get(),
-            self.cap_single_sats.get(),
-        )?;
-        // What leaves is the burns' value and, where change was dust, a part of the fee.
-        at_least(
-            "cap_window_sats",
-            pegout
-                .max_batch_value_sats
-                .saturating_add(self.max_fee_sats.get())
-                .get(),
-            self.cap_window_sats.get(),
-        )?;
-        at_least(
-            "count_window_payments",
-            u64::from(pegout.max_burns),
-            self.count_window_payments,
-        )
+        for (field, found) in [
+            ("window_seconds", self.window_seconds),
+            ("mint_window_seconds", self.mint_window_seconds),
+        ] {
+            at_least(field, MIN_WINDOW_SECONDS, found.get())?;
+            at_most(field, MAX_WINDOW_SECONDS, found.get())?;
+        }
+        at_most("hold_blocks", MAX_HOLD_BLOCKS, self.hold_blocks)?;
+        if self.pow_floor_target == Target::ZERO {
+            return Err(PolicyError {
+                field: "pow_floor_target",
+                relation: "above",
+                bound: Target::ZERO.to_string(),
+                found: self.pow_floor_target.to_string(),
+            });
+        }
+        self.destinations.check_alone()
     }
 }
 
@@ -103,8 +262,8 @@ fn at_least(field: &'static str, bound: u64, found: u64) -> Result<(), PolicyErr
     Err(PolicyError {
         field,
         relation: "at least",
-        bound,
-        found,
+        bound: bound.to_string(),
+        found: found.to_string(),
     })
 }
 
@@ -115,7 +274,7 @@ fn at_most(field: &'static str, bound: u64, found: u64) -> Result<(), PolicyErro
     Err(PolicyError {
         field,
         relation: "at most",
-        bound,
-        found,
+        bound: bound.to_string(),
+        found: found.to_string(),
     })
 }

@@ -1,5 +1,6 @@
 //! The signer: which rules judge which request, and what the state becomes.
 
+use crate::clock::WindowTime;
 use crate::pegout::{evidence, limits, transaction};
 use crate::persist::{Decision, Durable, Pending, Persisted};
 use crate::policy::{Policy, PolicyError};
@@ -257,6 +258,7 @@ impl Signer {
         if known.is_some_and(|member| member.request == digest) {
             return Ok(Decision::Repeat(Persisted::recorded(state, intent)));
         }
+        limits::paused(old)?;
         vote::chain(chain, &request.recording)?;
         vote::epoch(chain, &request.recording)?;
         evidence::batch_recorded(chain, request)?;
@@ -293,9 +295,11 @@ impl Signer {
         transaction::fee_rate(&self.policy, batch)?;
         limits::fee_absolute(&self.policy, batch)?;
         transaction::replacement(state, batch)?;
+        limits::destination(&self.policy, batch)?;
         limits::cap_single(&self.policy, batch)?;
-        limits::cap_window(&self.policy, batch)?;
-        limits::count_window(&self.policy, batch)
+        // Nothing is charged before the clock has Bitcoin's headers: until then each batch is judged by itself.
+        limits::cap_window(&self.policy, state, WindowTime::ZERO, batch)?;
+        limits::count_window(&self.policy, state, WindowTime::ZERO, batch)
     }
 
     fn request_digest<T: Serialize>(&self, request: &T) -> Result<Digest, Refusal> {
@@ -351,6 +355,7 @@ fn record(
         .iter_mut()
         .find(|family| family.burns == burns && family.inputs == inputs);
     if let (Some(_replaced), Some(family)) = (request.record.replaces, family) {
+        family.charged = family.charged.max(batch.leaving());
         family.members.push(member);
         if family.members.len() > MAX_FAMILY_MEMBERS {
             family.members.remove(0);
@@ -361,6 +366,7 @@ fn record(
     next.families.push(Family {
         burns,
         inputs,
+        charged: batch.leaving(),
         members: alloc::vec![member],
     });
     if next.families.len() > MAX_FAMILIES {

@@ -1,6 +1,9 @@
 //! What a signer must never forget. Plain data with a version; votes and peg-outs are written apart, so that a vote,
 //! made every slot, never rewrites the peg-outs.
 
+use crate::clock::WindowTime;
+use crate::policy::Iteration;
+use crate::window::{MintWindow, Payments, RollingWindow};
 use alloc::vec::Vec;
 use alys_protocol::bytes::{BatchId, BlockId, Digest};
 use alys_protocol::units::{BurnSequence, Sats, SideHeight, Slot};
@@ -24,6 +27,8 @@ pub struct VoteState {
     pub voted: Option<Vote>,
     /// The last proposal signed, so that a leader is never made to equivocate.
     pub proposed: Option<Proposed>,
+    /// What the blocks voted for minted.
+    pub mint_window: MintWindow,
 }
 
 /// A recorded vote.
@@ -53,6 +58,28 @@ pub struct PegOutState {
     pub gaps: Vec<BurnRange>,
     /// Batches signed, newest last; replacements are members of their original's family.
     pub families: Vec<Family>,
+    /// What left the wallet, fees included.
+    pub value_window: RollingWindow<Sats>,
+    /// Payments made.
+    pub count_window: RollingWindow<Payments>,
+    /// Whether an officer paused peg-outs.
+    pub paused: bool,
+}
+
+/// What officers decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AdminState {
+    /// The newest policy that was in force.
+    pub policy: Option<AcceptedPolicy>,
+}
+
+/// A policy that was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedPolicy {
+    /// Its number: a lower one is refused.
+    pub iteration: Iteration,
+    /// Its file.
+    pub digest: Digest,
 }
 
 /// Burns from `first` to before `next`.
@@ -71,6 +98,8 @@ pub struct Family {
     pub burns: BurnRange,
     /// The inputs, in order.
     pub inputs: Vec<bitcoin::OutPoint>,
+    /// What the windows were charged for it: what the largest member takes out of the wallet, fee included.
+    pub charged: Sats,
     /// The signed transactions, lowest fee first.
     pub members: Vec<FamilyMember>,
 }
@@ -96,5 +125,18 @@ impl PegOutState {
             let member = family.members.iter().find(|member| member.batch == batch)?;
             Some((family, member))
         })
+    }
+
+    /// After a restore: peg-outs of one length of the windows may have been made that nobody remembers.
+    pub fn fill_windows(&mut self, now: WindowTime) {
+        self.value_window = RollingWindow::full(now);
+        self.count_window = RollingWindow::full(now);
+    }
+}
+
+impl VoteState {
+    /// After a restore: see [`PegOutState::fill_windows`].
+    pub fn fill_windows(&mut self, now: WindowTime) {
+        self.mint_window = MintWindow::full(now);
     }
 }

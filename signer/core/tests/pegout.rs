@@ -8,6 +8,9 @@ use alys_protocol::rules::Rule;
 use alys_protocol::signer::PegOutRequest;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{BurnSequence, Sats, SatsPerKvb};
+use alys_signer_core::clock::WindowTime;
+use alys_signer_core::state::PegOutState;
+use alys_signer_core::window::Payments;
 use alys_signer_core::{Policy, Signer};
 use bitcoin::secp256k1::{Message, Secp256k1, schnorr};
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, absolute, transaction};
@@ -484,10 +487,14 @@ fn count_window() {
     let batch =
         alys_signer_core::pegout::transaction::Batch::new(&session.honest.chain, &request).unwrap();
     let mut policy = Policy::of_chain(&session.honest.chain);
-    let count = alys_signer_core::pegout::limits::count_window;
-    assert!(count(&policy, &batch).is_ok());
-    policy.count_window_payments = 2;
-    assert_eq!(count(&policy, &batch).unwrap_err().rule, Rule::CountWindow);
+    let (count, state) = (
+        alys_signer_core::pegout::limits::count_window,
+        PegOutState::default(),
+    );
+    assert!(count(&policy, &state, WindowTime::ZERO, &batch).is_ok());
+    policy.count_window_payments = Payments::new(2);
+    let refusal = count(&policy, &state, WindowTime::ZERO, &batch).unwrap_err();
+    assert_eq!(refusal.rule, Rule::CountWindow);
 }
 
 #[test]
@@ -532,7 +539,7 @@ fn n8_limits_are_the_signers_own_and_must_fit_the_chain() {
         Err("slot_horizon_slots")
     );
     assert_eq!(
-        rejected(&|policy| policy.count_window_payments = 1),
+        rejected(&|policy| policy.count_window_payments = Payments::new(1)),
         Err("count_window_payments")
     );
 }

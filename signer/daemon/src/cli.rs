@@ -1,11 +1,16 @@
 //! The command line.
 
+mod policy;
+
+pub use policy::PolicyCommand;
+
 use crate::config::{Config, ConfigError, Overrides};
 use crate::engine::Engine;
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
 use crate::keys::{Keys, MemberCard};
 use crate::passphrase::{Passphrase, PassphraseError};
+use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy, TrustedOfficers};
 use crate::seal::{self, Kdf, SealError};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
@@ -13,7 +18,7 @@ use crate::tls::{self, TlsError};
 use alys_protocol::signer::SignerStatus;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_signer_client::{ClientConfig, ClientError, SignerClient};
-use alys_signer_core::{SetupError, Signer};
+use alys_signer_core::{Policy, SetupError, Signer, admin};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::fs::File;
@@ -45,6 +50,9 @@ pub enum Command {
     Card(ConfigFile),
     /// Ask a running signer who it is and where it stands.
     Status(Status),
+    /// Look at the policy that officers sign.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// The configuration file.
@@ -114,6 +122,10 @@ pub enum CliError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
+    #[error(transparent)]
+    Officers(#[from] OfficersConfigError),
     #[error("the signer cannot serve this chain: {0}")]
     Setup(#[from] SetupError),
     #[error("chain spec {path}: {reason}", path = path.display())]
@@ -142,6 +154,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             print(&seal::card(&config.keys)?)
         }
         Command::Status(arguments) => status(&arguments),
+        Command::Policy(command) => policy::run(&command),
     }
 }
 
@@ -196,8 +209,11 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     // Held until the process ends: a copy of the state must not serve a second signer with the same keys.
     let _lock = lock_keys(&config.keys)?;
     let card = seal::card(&config.keys)?;
-    let store = Store::open(&config.state, &card.bls, chain.digest())?;
-    let signer = Signer::new(chain, config.policy.clone(), &card.bls, &card.schnorr)?;
+    let officers = config.officers.trusted()?;
+    let digest = officers.officers().digest();
+    let store = Store::open(&config.state, &card.bls, chain.digest(), digest)?;
+    let policy = accept_policy(&config.policy, &officers, &chain, &store)?;
+    let signer = Signer::new(chain, policy, &card.bls, &card.schnorr)?;
     let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, false)?;
     let keys = seal::open(&config.keys, &passphrase)?;
     drop(passphrase);
@@ -216,14 +232,15 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         .build()
         .map_err(io_error("cannot start the runtime"))?;
     runtime.block_on(async {
+        // Before anybody hears that it serves: whoever stops it then finds it listening for that, too.
+        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("SIGTERM"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("SIGINT"))?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
         announce(&config, &listener)?;
         let server = Server::new(listener, acceptor, engine, config.limits.clone());
         let (stop, stopped) = watch::channel(false);
-        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("SIGTERM"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("SIGINT"))?;
         let serving = tokio::spawn(server.run(stopped));
         tokio::select! {
             _ = terminate.recv() => {}
@@ -235,6 +252,37 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
             .await
             .map_err(|error| io_error("the server failed")(io::Error::other(error)))
     })
+}
+
+/// The policy in force: enough officers signed it, it suits the chain, and it is the newest that this signer has had.
+fn accept_policy(
+    path: &Path,
+    officers: &TrustedOfficers,
+    chain: &Chain,
+    store: &Store,
+) -> Result<Policy, CliError> {
+    let read = ReadPolicy::read(path)?;
+    // Before it is remembered: a policy that the signer cannot work with must not shut out the one before.
+    let signed = read.verify(chain, officers)?;
+    let officers = officers.officers();
+    let accepted = store.transact(|state| {
+        admin::accept_policy(
+            state,
+            chain.id(),
+            officers,
+            &read.file,
+            &read.bytes,
+            &signed,
+        )
+    })?;
+    let policy = read.refused(accepted)?.policy().clone();
+    tracing::info!(
+        iteration = %read.file.iteration,
+        digest = %admin::policy_digest(chain.id(), &read.bytes),
+        signed = signed.len(),
+        "policy is in force"
+    );
+    Ok(policy)
 }
 
 fn announce(config: &Config, listener: &TcpListener) -> Result<(), CliError> {

@@ -1,6 +1,6 @@
 //! The daemon's configuration: command line over environment over file, unknown keys refused.
 
-use alys_signer_core::Policy;
+use crate::policy_file::OfficersConfig;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,10 @@ pub struct Config {
     /// Limits of the transport.
     #[serde(default)]
     pub limits: Limits,
-    /// Limits of what is signed.
-    pub policy: Policy,
+    /// The policy that officers signed; their signatures lie beside it.
+    pub policy: PathBuf,
+    /// Who may sign a policy.
+    pub officers: OfficersConfig,
 }
 
 /// The signer's certificate and whose clients it accepts.
@@ -159,6 +161,7 @@ impl Config {
             &mut self.chain_spec,
             &mut self.keys,
             &mut self.state,
+            &mut self.policy,
             &mut self.tls.certificate,
             &mut self.tls.key,
             &mut self.tls.client_ca,
@@ -210,6 +213,7 @@ mod tests {
             "relative to the file's directory"
         );
         assert_eq!(config.limits.connections, 16);
+        assert_eq!(config.officers.trusted().unwrap().officers().count(), 3);
         assert_eq!(
             config.limits.idle_timeout_ms,
             Limits::default().idle_timeout_ms
@@ -232,7 +236,8 @@ mod tests {
         for (from, to, word) in [
             ("listen =", "listn =", "listn"),
             ("connections =", "conections =", "conections"),
-            ("max_fee_sats =", "max_fee_btc =", "max_fee_btc"),
+            ("threshold =", "treshold =", "treshold"),
+            ("policy =", "polcy =", "polcy"),
             ("connections = 16", "connections = 0", "connections"),
         ] {
             let error = load(&RELEASE_0_1.replace(from, to), &Overrides::default()).unwrap_err();

@@ -1,8 +1,8 @@
 //! The signer daemon: the trusted tier's process (design 10).
 //!
 //! A thin shell around `alys-signer-core`: mutual TLS 1.3 with roles ([`server`], [`authority`]), one durable transaction
-//! per decision ([`engine`], [`store`]), keys made inside and sealed ([`keys`], [`seal`]), memory that is neither swapped
-//! nor dumped ([`harden`]).
+//! per decision ([`engine`], [`store`]), limits that officers sign ([`policy_file`]), keys made inside and sealed
+//! ([`keys`], [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
 
 pub mod authority;
 pub mod cli;
@@ -13,6 +13,7 @@ pub mod harden;
 pub mod keys;
 pub mod limits;
 pub mod passphrase;
+pub mod policy_file;
 pub mod seal;
 pub mod server;
 pub mod store;

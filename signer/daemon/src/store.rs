@@ -1,9 +1,12 @@
 //! The durable state: redb, one fsynced transaction per decision, and one process at a time.
 
+mod v1;
+
 use alys_protocol::bls::BlsPublicKeyBytes;
-use alys_protocol::bytes::SpecDigest;
+use alys_protocol::bytes::{Digest, SpecDigest};
 use alys_signer_core::Durable;
-use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::clock::ClockState;
+use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
     TableDefinition, WriteTransaction,
@@ -20,11 +23,12 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "format";
-const FORMAT: &[u8] = b"alys-signer-state/1";
+const FORMAT: &[u8] = b"alys-signer-state/2";
 const BLS_KEY: &str = "bls";
 const SPEC_KEY: &str = "spec";
+const OFFICERS_KEY: &str = "officers";
 /// Version of each state's encoding, its first byte.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 /// The state is small; redb's default cache is 1 GiB.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -40,6 +44,14 @@ impl Stored for VoteState {
 
 impl Stored for PegOutState {
     const KEY: &'static str = "pegout";
+}
+
+impl Stored for AdminState {
+    const KEY: &'static str = "admin";
+}
+
+impl Stored for ClockState {
+    const KEY: &'static str = "clock";
 }
 
 /// A state that cannot be read or written.
@@ -76,10 +88,12 @@ pub enum StoreError {
         found: String,
     },
     /// An entry cannot be read.
-    #[error("state entry {entry} is damaged: expected version {STATE_VERSION} of its encoding")]
+    #[error("state entry {entry} is damaged: expected version {version} of its encoding")]
     Damaged {
         /// The entry.
         entry: &'static str,
+        /// The version of its encoding.
+        version: u8,
     },
     /// The disk or the file system. Nothing was signed.
     #[error("state cannot be read or written: {0}")]
@@ -130,11 +144,14 @@ impl Store {
         }
         write(&transaction, &VoteState::default())?;
         write(&transaction, &PegOutState::default())?;
+        write(&transaction, &AdminState::default())?;
+        write(&transaction, &ClockState::default())?;
         transaction.commit().map_err(disk)
     }
 
-    /// Opens the state of the signer with key `bls` on the chain with `spec`, and locks it. The first chain that a state is
-    /// opened for is the only one.
+    /// Opens the state of the signer with key `bls` on the chain with `spec`, decided about by `officers`, and locks it. The
+    /// first chain and the first officers that a state is opened for are the only ones. A state of an older format is
+    /// carried over.
     ///
     /// # Errors
     /// - [`StoreError::Missing`], [`StoreError::InUse`], [`StoreError::Foreign`], [`StoreError::Disk`] as named.
@@ -142,6 +159,7 @@ impl Store {
         path: &Path,
         bls: &BlsPublicKeyBytes,
         spec: SpecDigest,
+        officers: Digest,
     ) -> Result<Self, StoreError> {
         if !path.exists() {
             return Err(StoreError::Missing {
@@ -161,25 +179,52 @@ impl Store {
             database,
             path: path.to_owned(),
         };
-        store.bind(bls, spec)?;
+        store.bind(bls, spec, officers)?;
         Ok(store)
     }
 
-    fn bind(&self, bls: &BlsPublicKeyBytes, spec: SpecDigest) -> Result<(), StoreError> {
+    fn bind(
+        &self,
+        bls: &BlsPublicKeyBytes,
+        spec: SpecDigest,
+        officers: Digest,
+    ) -> Result<(), StoreError> {
         let transaction = begin(&self.database)?;
+        let mut old = false;
         {
             let mut meta = transaction.open_table(META).map_err(disk)?;
+            if let Some(format) = meta.get(FORMAT_KEY).map_err(disk)? {
+                old = format.value() == v1::FORMAT;
+            }
+            if old {
+                meta.insert(FORMAT_KEY, FORMAT).map_err(disk)?;
+            }
             self.check(&meta, "format", FORMAT_KEY, FORMAT)?;
             self.check(&meta, "BLS key", BLS_KEY, bls.as_bytes())?;
-            let bound = meta.get(SPEC_KEY).map_err(disk)?.is_some();
-            if bound {
-                self.check(&meta, "chain spec with digest", SPEC_KEY, spec.as_bytes())?;
-            } else {
-                meta.insert(SPEC_KEY, spec.as_bytes().as_slice())
-                    .map_err(disk)?;
-            }
+            let spec = spec.as_bytes();
+            self.first_or_same(&mut meta, "chain spec with digest", SPEC_KEY, spec)?;
+            let officers = officers.as_bytes();
+            self.first_or_same(&mut meta, "officers with digest", OFFICERS_KEY, officers)?;
+        }
+        if old {
+            v1::migrate(&transaction)?;
         }
         transaction.commit().map_err(disk)
+    }
+
+    fn first_or_same(
+        &self,
+        meta: &mut redb::Table<'_, &str, &[u8]>,
+        what: &'static str,
+        key: &str,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        let bound = meta.get(key).map_err(disk)?.is_some();
+        if bound {
+            return self.check(meta, what, key, value);
+        }
+        meta.insert(key, value).map_err(disk)?;
+        Ok(())
     }
 
     fn check(
@@ -215,6 +260,16 @@ impl Store {
         let table = transaction.open_table(STATE).map_err(disk)?;
         let entry = table.get(S::KEY).map_err(disk)?;
         decode(entry.as_ref().map(|entry| entry.value()))
+    }
+
+    /// Writes the clock's state. It decides nothing by itself: an older one only makes windows last longer.
+    ///
+    /// # Errors
+    /// - [`StoreError::Disk`] as named.
+    pub fn keep_clock(&self, clock: &ClockState) -> Result<(), StoreError> {
+        let transaction = begin(&self.database)?;
+        write(&transaction, clock)?;
+        transaction.commit().map_err(disk)
     }
 
     /// Judges and records in one exclusive transaction: `decide` sees the state as it is on disk, and what it decides is
@@ -257,20 +312,33 @@ fn begin(database: &Database) -> Result<WriteTransaction, StoreError> {
 }
 
 fn write<S: Stored>(transaction: &WriteTransaction, state: &S) -> Result<(), StoreError> {
-    let bytes = postcard::to_extend(state, vec![STATE_VERSION])
-        .map_err(|_| StoreError::Damaged { entry: S::KEY })?;
+    let bytes =
+        postcard::to_extend(state, vec![STATE_VERSION]).map_err(|_| StoreError::Damaged {
+            entry: S::KEY,
+            version: STATE_VERSION,
+        })?;
     let mut table = transaction.open_table(STATE).map_err(disk)?;
     table.insert(S::KEY, bytes.as_slice()).map_err(disk)?;
     Ok(())
 }
 
 fn decode<S: Stored>(bytes: Option<&[u8]>) -> Result<S, StoreError> {
-    let damaged = StoreError::Damaged { entry: S::KEY };
+    decode_as(STATE_VERSION, S::KEY, bytes)
+}
+
+fn decode_as<S: DeserializeOwned>(
+    version: u8,
+    entry: &'static str,
+    bytes: Option<&[u8]>,
+) -> Result<S, StoreError> {
+    let damaged = StoreError::Damaged { entry, version };
     match bytes {
-        Some([STATE_VERSION, encoded @ ..]) => match postcard::take_from_bytes(encoded) {
-            Ok((state, [])) => Ok(state),
-            Ok(_) | Err(_) => Err(damaged),
-        },
+        Some([found, encoded @ ..]) if *found == version => {
+            match postcard::take_from_bytes(encoded) {
+                Ok((state, [])) => Ok(state),
+                Ok(_) | Err(_) => Err(damaged),
+            }
+        }
         Some(_) | None => Err(damaged),
     }
 }

@@ -16,7 +16,9 @@ use alys_signer::keys::MemberCard;
 use alys_signer_client::role::DEFAULT_SERVER_NAME;
 use alys_signer_client::{ClientConfig, Expected, Role, SignerClient, frame, pem};
 use alys_signer_core::Policy;
+use alys_signer_core::policy::{Iteration, PolicyFile, PolicyFormat};
 use fixtures::{Card, Honest};
+use minisign::KeyPair as KeyPairOfOfficer;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, date_time_ymd,
@@ -81,6 +83,46 @@ pub fn expired(params: &mut CertificateParams) {
     params.not_after = date_time_ymd(2021, 1, 1);
 }
 
+/// Three officers, of whom two decide.
+pub struct Officers(pub Vec<KeyPairOfOfficer>);
+
+impl Officers {
+    pub fn new() -> Self {
+        let pair = || KeyPairOfOfficer::generate_unencrypted_keypair().unwrap();
+        Self(vec![pair(), pair(), pair()])
+    }
+
+    /// The table of a signer's configuration.
+    pub fn config(&self) -> String {
+        let keys: Vec<String> = self.0.iter().map(|pair| pair.pk.to_base64()).collect();
+        format!("[officers]\nthreshold = 2\nkeys = {keys:?}\n")
+    }
+
+    /// Writes a policy that the first two officers signed.
+    pub fn publish(&self, folder: &Path, iteration: u64, policy: &Policy) {
+        let file = PolicyFile {
+            format: PolicyFormat::V1,
+            chain_id: fixtures::spec(None).chain_id,
+            iteration: Iteration::new(iteration),
+            policy: policy.clone(),
+        };
+        let text = toml::to_string(&file).unwrap();
+        write(&folder.join("policy.toml"), &text);
+        for officer in 0..2 {
+            self.sign(folder, officer, &text);
+        }
+    }
+
+    pub fn sign(&self, folder: &Path, officer: usize, text: &str) {
+        let pair = &self.0[officer];
+        let signature = minisign::sign(Some(&pair.pk), &pair.sk, text.as_bytes(), None, None);
+        write(
+            &folder.join(format!("policy.toml.{officer}.minisig")),
+            &signature.unwrap().into_string(),
+        );
+    }
+}
+
 /// A provisioned signer; member 0 of the fixtures' federation.
 pub struct Rig {
     pub directory: TempDir,
@@ -88,6 +130,7 @@ pub struct Rig {
     pub servers: Authority,
     pub card: MemberCard,
     pub honest: Honest,
+    pub officers: Officers,
 }
 
 /// A signer process. Killed when dropped.
@@ -144,17 +187,19 @@ impl Rig {
         let clients = Authority::new("clients");
         let servers = Authority::new("signers");
         let chain = Honest::of_four().chain;
-        let policy = toml::to_string(&Policy::of_chain(&chain)).unwrap();
+        let officers = Officers::new();
         let path = |name: &str| directory.path().join(name);
         write(
             &path("signer.toml"),
             &format!(
-                "chain_spec = 'chain.toml'\nkeys = 'keys.json'\nstate = 'state.redb'\n\
+                "chain_spec = 'chain.toml'\nkeys = 'keys.json'\nstate = 'state.redb'\npolicy = 'policy.toml'\n\
                  listen = '127.0.0.1:0'\nlisten_file = 'address'\nlog = 'trace'\n\
                  [tls]\ncertificate = 'signer.pem'\nkey = 'signer.key'\nclient_ca = 'clients.pem'\n\
-                 [limits]\n{limits}\n[policy]\n{policy}"
+                 [limits]\n{limits}\n{}",
+                officers.config()
             ),
         );
+        officers.publish(directory.path(), 1, &Policy::of_chain(&chain));
         let (certificate, key) = servers.issue(server_certificate);
         write(&path("signer.pem"), &certificate);
         write(&path("signer.key"), &key);
@@ -175,6 +220,7 @@ impl Rig {
             clients,
             servers,
             card,
+            officers,
         };
         for role in Role::ALL {
             rig.issue(role.name(), |params| {

@@ -1,0 +1,113 @@
+//! `alys-signer policy`: looks at policies, changes nothing.
+
+use super::{CliError, io_error, print, read_chain};
+use crate::config::{Config, Overrides};
+use crate::policy_file::{ReadPolicy, diff, explain};
+use alys_protocol::bytes::Digest;
+use alys_protocol::units::ChainId;
+use alys_signer_core::admin;
+use alys_signer_core::policy::Iteration;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+/// `policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check a policy by itself; with a signer's configuration also its signatures, and that it suits the chain (JSON).
+    Check(PolicyFileArguments),
+    /// Say in plain language what a policy means; with a signer's configuration also what its members could lose.
+    Explain(PolicyFileArguments),
+    /// Say what changes from one policy to the next, and which way.
+    Diff {
+        /// The policy before.
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The policy after.
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+    },
+}
+
+/// A policy, and the signer that it is for.
+#[derive(Debug, Args)]
+pub struct PolicyFileArguments {
+    /// The policy (TOML); signatures are beside it as FILE.NAME.minisig.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Configuration of a signer, for its officers and its chain.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What `policy check` found.
+#[derive(Serialize)]
+struct Checked {
+    chain_id: ChainId,
+    iteration: Iteration,
+    /// Digest that a signer's log names.
+    digest: Digest,
+    /// Officers who signed; none where no configuration said who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<usize>,
+    /// What was not looked at.
+    not_checked: &'static str,
+}
+
+pub(super) fn run(command: &PolicyCommand) -> Result<(), CliError> {
+    match command {
+        PolicyCommand::Check(arguments) => check(arguments),
+        PolicyCommand::Explain(arguments) => {
+            let read = ReadPolicy::read(&arguments.file)?;
+            let chain = match &arguments.config {
+                Some(config) => {
+                    let config = Config::load(config, &Overrides::default())?;
+                    Some(read_chain(&config.chain_spec)?)
+                }
+                None => None,
+            };
+            let text = explain(&read.file, chain.as_ref());
+            say(&format!(
+                "{text}\n\nSignatures were not looked at: `alys-signer policy check`."
+            ))
+        }
+        PolicyCommand::Diff { old, new } => {
+            let (old, new) = (ReadPolicy::read(old)?, ReadPolicy::read(new)?);
+            say(&diff(&old.file, &new.file).join("\n"))
+        }
+    }
+}
+
+fn check(arguments: &PolicyFileArguments) -> Result<(), CliError> {
+    let read = ReadPolicy::read(&arguments.file)?;
+    let file = &read.file;
+    let mut checked = Checked {
+        chain_id: file.chain_id,
+        iteration: file.iteration,
+        digest: admin::policy_digest(file.chain_id, &read.bytes),
+        signed: None,
+        officers: None,
+        threshold: None,
+        not_checked: "signatures and chain: give --config",
+    };
+    if let Some(path) = &arguments.config {
+        let config = Config::load(path, &Overrides::default())?;
+        let officers = config.officers.trusted()?;
+        let signed = read.verify(&read_chain(&config.chain_spec)?, &officers)?;
+        let distinct: std::collections::BTreeSet<_> = signed.into_iter().collect();
+        checked.signed = Some(distinct.len());
+        checked.officers = Some(officers.officers().count());
+        checked.threshold = Some(officers.officers().threshold());
+        checked.not_checked = "whether the signer has had a newer one: it says so when it starts";
+    }
+    print(&checked)
+}
+
+fn say(text: &str) -> Result<(), CliError> {
+    writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
+}
