@@ -19,6 +19,7 @@ pub mod admin;
 pub mod btc;
 pub mod catalogue;
 pub mod clock;
+pub mod freshness;
 pub mod mint;
 pub mod pegout;
 pub mod persist;
