@@ -26,6 +26,10 @@
 //! }
 //! ```
 
+use crate::signer::{BlsIntent, SchnorrIntent};
+use alys_protocol::bytes::Digest;
+use alys_protocol::hash::{self, TaggedHasher};
+
 /// A state that is on disk, as far as its holder knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Durable<S>(S);
@@ -125,4 +129,51 @@ impl<S, I> Decision<S, I> {
             Self::Repeat(_) => false,
         }
     }
+
+    /// The state that must be written; `None` where it does not change.
+    pub fn next(&self) -> Option<&S> {
+        match self {
+            Self::New(pending) => Some(pending.next()),
+            Self::Repeat(_) => None,
+        }
+    }
+
+    /// Names what would be signed, for the log entry that is written together with the state. Nothing can be signed by a
+    /// digest.
+    pub fn intent_digest(&self) -> Digest
+    where
+        I: Intent,
+    {
+        match self {
+            Self::New(pending) => pending.intent.digest(),
+            Self::Repeat(persisted) => persisted.0.digest(),
+        }
+    }
+}
+
+/// What a key may be asked to sign once it is persisted.
+pub trait Intent {
+    /// Names the messages to sign, all of them and in order.
+    fn digest(&self) -> Digest;
+}
+
+impl Intent for BlsIntent {
+    fn digest(&self) -> Digest {
+        digest_of(core::iter::once(self.message()))
+    }
+}
+
+impl Intent for SchnorrIntent {
+    fn digest(&self) -> Digest {
+        digest_of(self.sighashes().iter())
+    }
+}
+
+fn digest_of<'a>(messages: impl Iterator<Item = &'a [u8; 32]>) -> Digest {
+    let joined: alloc::vec::Vec<u8> = messages.flatten().copied().collect();
+    Digest::new(
+        TaggedHasher::without_chain(hash::INTENT)
+            .variable(&joined)
+            .finish(),
+    )
 }

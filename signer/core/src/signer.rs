@@ -59,6 +59,18 @@ pub struct SchnorrIntent {
     randomness: [u8; 32],
 }
 
+impl BlsIntent {
+    pub(crate) fn message(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl SchnorrIntent {
+    pub(crate) fn sighashes(&self) -> &[[u8; 32]] {
+        &self.sighashes
+    }
+}
+
 impl Persisted<BlsIntent> {
     /// What the BLS key signs.
     pub fn message(&self) -> &[u8; 32] {

@@ -19,6 +19,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 5] = [
+        Self::Status,
+        Self::SignProposal,
+        Self::Approve,
+        Self::SignPegOut,
+        Self::BitcoinHeaders,
+    ];
+
     /// The operation of a request.
     pub const fn of(request: &Request) -> Self {
         match request {

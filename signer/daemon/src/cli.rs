@@ -4,8 +4,10 @@ mod policy;
 
 pub use policy::PolicyCommand;
 
+use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
+use crate::audit::{AuditError, Recorder};
 use crate::config::{Config, ConfigError, Overrides};
-use crate::engine::Engine;
+use crate::engine::{Engine, unix_now};
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
 use crate::keys::{Keys, MemberCard};
@@ -53,6 +55,9 @@ pub enum Command {
     /// Look at the policy that officers sign.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look at the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// The configuration file.
@@ -119,6 +124,10 @@ pub enum CliError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    AuditCommand(#[from] AuditCliError),
+    #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -155,6 +164,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Status(arguments) => status(&arguments),
         Command::Policy(command) => policy::run(&command),
+        Command::Audit(command) => Ok(audit::run(&command)?),
     }
 }
 
@@ -177,6 +187,7 @@ fn init(arguments: &Init) -> Result<(), CliError> {
     let card: MemberCard = keys.card();
     // State first: keys without state cannot be used, state without keys can be made again.
     Store::create(&config.state, &card.bls)?;
+    let audit_key = crate::audit::create(&config.state, &keys)?;
     if let Err(error) = seal::seal(&config.keys, &keys, &passphrase, Kdf::default()) {
         std::fs::remove_file(&config.state).map_err(io_error(format!(
             "cannot remove {}",
@@ -184,6 +195,7 @@ fn init(arguments: &Init) -> Result<(), CliError> {
         )))?;
         return Err(error.into());
     }
+    eprintln!("alys-signer: the audit log's checkpoints will be signed by key {audit_key}");
     print(&card)
 }
 
@@ -224,7 +236,9 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         locked_memory = hardening.locked,
         "keys are open"
     );
-    let engine = Engine::new(signer, keys, store, hardening.locked);
+    let recorder = Recorder::start(store, &signer, &keys, config.audit.clone(), unix_now())?;
+    tracing::info!(audit_key = %recorder.public_key(), "the audit log is open");
+    let engine = Engine::new(signer, keys, recorder, hardening.locked);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)

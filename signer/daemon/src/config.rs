@@ -1,5 +1,6 @@
 //! The daemon's configuration: command line over environment over file, unknown keys refused.
 
+use crate::audit::AuditLimits;
 use crate::policy_file::OfficersConfig;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
@@ -34,6 +35,9 @@ pub struct Config {
     /// Limits of the transport.
     #[serde(default)]
     pub limits: Limits,
+    /// How much the audit log keeps.
+    #[serde(default)]
+    pub audit: AuditLimits,
     /// The policy that officers signed; their signatures lie beside it.
     pub policy: PathBuf,
     /// Who may sign a policy.

@@ -1,25 +1,42 @@
 //! Decides one request at a time: judge, persist, sign, release.
 
+use crate::audit::entry::{Inputs, Randomness};
+use crate::audit::recorder::{Audited, TurnedAwayFor};
+use crate::audit::{AuditError, Question, Recorder, UnixMillis};
 use crate::authority::Operation;
 use crate::keys::Keys;
-use crate::store::{Store, StoreError};
+use crate::limits::Fingerprint;
 use alys_protocol::bounded::BoundedVec;
+use alys_protocol::bytes::Digest;
 use alys_protocol::signer::{
     PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, SignerStatus,
 };
 use alys_protocol::units::Slot;
 use alys_signer_client::Role;
-use alys_signer_core::Signer;
+use alys_signer_core::persist::Intent;
 use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::{Decision, Durable, Persisted, Signer};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The signer with its keys and state. Shared by connections; redb lets one decision in at a time.
+/// Program and version.
+pub(crate) const SOFTWARE: &str = concat!("alys-signer ", env!("CARGO_PKG_VERSION"));
+
+/// The signer with its keys, its state and its log. Shared by connections; redb lets one decision in at a time.
 #[derive(Debug)]
 pub struct Engine {
     signer: Signer,
     keys: Keys,
-    store: Store,
+    recorder: Recorder,
     locked_memory: bool,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// Role of the certificate.
+    pub role: Role,
+    /// The certificate.
+    pub certificate: Fingerprint,
 }
 
 /// Why a request got no signature.
@@ -28,8 +45,8 @@ enum No {
     Error(ProtocolError),
 }
 
-impl From<StoreError> for No {
-    fn from(error: StoreError) -> Self {
+impl From<AuditError> for No {
+    fn from(error: AuditError) -> Self {
         tracing::error!(%error, "the state failed; nothing was signed");
         Self::Error(ProtocolError::Internal(error.to_string()))
     }
@@ -37,42 +54,21 @@ impl From<StoreError> for No {
 
 impl Engine {
     /// Puts the parts together.
-    pub fn new(signer: Signer, keys: Keys, store: Store, locked_memory: bool) -> Self {
+    pub fn new(signer: Signer, keys: Keys, recorder: Recorder, locked_memory: bool) -> Self {
         Self {
             signer,
             keys,
-            store,
+            recorder,
             locked_memory,
         }
     }
 
-    /// Answers a request that its sender may make. Blocks on pairings and on the disk.
-    pub fn handle(&self, role: Role, request: &Request) -> Reply {
+    /// Answers a request that its sender may make; `body` is what it was read from. Blocks on pairings and on the disk.
+    pub fn handle(&self, asker: Asker, body: &[u8], request: &Request) -> Reply {
         let operation = Operation::of(request).name();
-        let decided = match request {
-            Request::Status => self.status().map(|status| Reply::Status(Box::new(status))),
-            Request::SignProposal(header) => now(self).and_then(|now| {
-                self.decide(|state| self.signer.sign_proposal(state, now, header))
-                    .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
-            }),
-            Request::Approve(approve) => now(self).and_then(|now| {
-                self.decide(|state| self.signer.approve(state, now, approve))
-                    .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
-            }),
-            Request::SignPegOut(pegout) => randomness().and_then(|randomness| {
-                self.decide(|state| self.signer.sign_peg_out(state, randomness, pegout))
-                    .and_then(|intent| {
-                        BoundedVec::new(self.keys.sign_schnorr(intent))
-                            .map(Reply::Shares)
-                            .map_err(|error| internal(error.to_string()))
-                    })
-            }),
-            Request::BitcoinHeaders(_) => Err(No::Error(ProtocolError::Unsupported(
-                "this signer keeps no Bitcoin headers yet".to_owned(),
-            ))),
-        };
+        let role = asker.role;
         let subject = subject(request);
-        match decided {
+        match self.answer(asker, body, request) {
             Ok(reply) => {
                 tracing::info!(%role, operation, subject, decision = "yes");
                 reply
@@ -89,22 +85,89 @@ impl Engine {
         }
     }
 
-    fn decide<S: crate::store::Stored, I>(
+    fn answer(&self, asker: Asker, body: &[u8], request: &Request) -> Result<Reply, No> {
+        let mut question = Question {
+            role: asker.role,
+            certificate: asker.certificate,
+            operation: Operation::of(request),
+            request: subject_digest(request).unwrap_or(Digest::ZERO),
+            body,
+            inputs: Inputs::default(),
+            time: unix_now(),
+        };
+        match request {
+            Request::Status => self.status().map(|status| Reply::Status(Box::new(status))),
+            Request::SignProposal(header) => {
+                let now = self.slot(question.time)?;
+                question.inputs.slot = now;
+                self.decide(&question, |state| {
+                    self.signer.sign_proposal(state, now, header)
+                })
+                .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
+            }
+            Request::Approve(approve) => {
+                let now = self.slot(question.time)?;
+                question.inputs.slot = now;
+                self.decide(&question, |state| self.signer.approve(state, now, approve))
+                    .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
+            }
+            Request::SignPegOut(pegout) => {
+                let randomness = randomness()?;
+                question.inputs.randomness = Some(Randomness(randomness));
+                let intent = self.decide(&question, |state| {
+                    self.signer.sign_peg_out(state, randomness, pegout)
+                })?;
+                BoundedVec::new(self.keys.sign_schnorr(intent))
+                    .map(Reply::Shares)
+                    .map_err(|error| internal(error.to_string()))
+            }
+            Request::BitcoinHeaders(_) => Err(No::Error(ProtocolError::Unsupported(
+                "this signer keeps no Bitcoin headers yet".to_owned(),
+            ))),
+        }
+    }
+
+    fn decide<S: Audited, I: Intent>(
         &self,
-        decide: impl FnOnce(
-            &alys_signer_core::Durable<S>,
-        ) -> Result<alys_signer_core::Decision<S, I>, Refusal>,
-    ) -> Result<alys_signer_core::Persisted<I>, No> {
-        self.store.transact(decide)?.map_err(No::Refused)
+        question: &Question<'_>,
+        judge: impl FnOnce(&Durable<S>) -> Result<Decision<S, I>, Refusal>,
+    ) -> Result<Persisted<I>, No> {
+        self.recorder.decide(question, judge)?.map_err(No::Refused)
+    }
+
+    /// Counts a request that was turned away unjudged.
+    pub fn turned_away(&self, asker: Asker, reason: TurnedAwayFor) {
+        self.recorder
+            .turned_away(asker.role, asker.certificate, reason);
+    }
+
+    /// What the log needs about once a second. Blocks on the disk.
+    pub fn tick(&self) {
+        if let Err(error) = self.recorder.tick(unix_now()) {
+            tracing::error!(%error, "the audit log cannot be kept");
+        }
+    }
+
+    /// The orderly end, after the last request. Blocks on the disk.
+    pub fn close(&self) {
+        if let Err(error) = self.recorder.close(unix_now()) {
+            tracing::error!(%error, "the audit log ends without a checkpoint");
+        }
+    }
+
+    /// The slot of the machine's clock.
+    fn slot(&self, now: UnixMillis) -> Result<Slot, No> {
+        let duration = self.signer.chain().spec().slots.duration_ms;
+        Slot::at(now.get(), duration).ok_or_else(|| internal("the clock shows no slot".to_owned()))
     }
 
     fn status(&self) -> Result<SignerStatus, No> {
-        let vote: VoteState = self.store.read()?;
-        let pegout: PegOutState = self.store.read()?;
+        let vote: VoteState = self.recorder.read()?;
+        let pegout: PegOutState = self.recorder.read()?;
         let chain = self.signer.chain();
         let card = self.keys.card();
         Ok(SignerStatus {
-            software: concat!("alys-signer ", env!("CARGO_PKG_VERSION")).to_owned(),
+            software: SOFTWARE.to_owned(),
             protocol: PROTOCOL_VERSION,
             chain_id: chain.id(),
             epoch: chain.spec().epoch,
@@ -131,15 +194,12 @@ fn internal(reason: String) -> No {
     No::Error(ProtocolError::Internal(reason))
 }
 
-/// The slot of the machine's clock.
-fn now(engine: &Engine) -> Result<Slot, No> {
-    let duration = engine.signer.chain().spec().slots.duration_ms;
-    SystemTime::now()
+/// The machine's clock; before 1970 it shows 0.
+pub(crate) fn unix_now() -> UnixMillis {
+    let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| u64::try_from(since.as_millis()).ok())
-        .and_then(|unix_ms| Slot::at(unix_ms, duration))
-        .ok_or_else(|| internal("the clock is before 1970".to_owned()))
+        .unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn randomness() -> Result<[u8; 32], No> {
@@ -149,7 +209,21 @@ fn randomness() -> Result<[u8; 32], No> {
     Ok(bytes)
 }
 
-/// What a request is about, for the log.
+/// Names what a request is about: the block, or the batch; none where no decision is made about it.
+pub(crate) fn subject_digest(request: &Request) -> Option<Digest> {
+    let bytes = match request {
+        Request::SignProposal(header) => header.id().to_bytes(),
+        Request::Approve(approve) => approve.header.id().to_bytes(),
+        Request::SignPegOut(pegout) => {
+            let chain = pegout.recording.chain_id;
+            pegout.record.id(chain).to_bytes()
+        }
+        Request::Status | Request::BitcoinHeaders(_) => return None,
+    };
+    Some(Digest::new(bytes))
+}
+
+/// What a request is about, in words.
 fn subject(request: &Request) -> String {
     let header = |header: &alys_protocol::header::Header| {
         format!(

@@ -1,6 +1,7 @@
 //! The member's keys in memory.
 
 use alys_protocol::bls::{self, BlsPublicKeyBytes, BlsSignature};
+use alys_protocol::hash::{Tag, TaggedHasher};
 use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_signer_core::Persisted;
@@ -117,6 +118,12 @@ impl Keys {
             bls_possession: self.bls.prove_possession(),
             schnorr: SchnorrPublicKeyBytes::new(schnorr.serialize()),
         }
+    }
+
+    /// A secret that follows from the secret keys, another one for each tag: what is sealed under it opens whenever they do.
+    pub fn derive(&self, tag: Tag) -> Zeroizing<[u8; 32]> {
+        let secret = self.to_secret_bytes();
+        Zeroizing::new(TaggedHasher::without_chain(tag).fixed(&*secret).finish())
     }
 
     /// Signs a persisted vote or proposal.

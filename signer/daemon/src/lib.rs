@@ -1,9 +1,10 @@
 //! The signer daemon: the trusted tier's process (design 10).
 //!
 //! A thin shell around `alys-signer-core`: mutual TLS 1.3 with roles ([`server`], [`authority`]), one durable transaction
-//! per decision ([`engine`], [`store`]), limits that officers sign ([`policy_file`]), keys made inside and sealed
-//! ([`keys`], [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
+//! per decision ([`engine`], [`store`]), a log of all decisions ([`audit`]), limits that officers sign ([`policy_file`]),
+//! keys made inside and sealed ([`keys`], [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
 
+pub mod audit;
 pub mod authority;
 pub mod cli;
 pub mod config;

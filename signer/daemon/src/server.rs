@@ -1,8 +1,9 @@
 //! Accepts connections, reads frames, and hands requests to the engine.
 
+use crate::audit::recorder::TurnedAwayFor;
 use crate::authority::{self, Operation};
 use crate::config::Limits;
-use crate::engine::Engine;
+use crate::engine::{Asker, Engine};
 use crate::limits::{Admission, Fingerprint, LogThrottle, RateLimiter};
 use crate::tls;
 use alys_protocol::rules::Rule;
@@ -17,9 +18,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+/// How often the log has its turn: a refusal is durable that long after it was given.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A server that is ready to run.
 #[derive(Debug)]
@@ -50,6 +54,15 @@ struct Peer {
     address: SocketAddr,
 }
 
+impl Peer {
+    fn asker(&self) -> Asker {
+        Asker {
+            role: self.role,
+            certificate: self.certificate,
+        }
+    }
+}
+
 impl Server {
     /// A server on a bound listener.
     pub fn new(
@@ -74,6 +87,7 @@ impl Server {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let connections = u32::try_from(self.shared.limits.connections).unwrap_or(u32::MAX);
         let slots = Arc::new(Semaphore::new(connections as usize));
+        let keeper = tokio::spawn(keep_log(self.shared.engine.clone(), stop.clone()));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -102,6 +116,30 @@ impl Server {
         drop(self.listener);
         // Every connection has given its slot back.
         let _ = slots.acquire_many(connections).await;
+        let engine = self.shared.engine.clone();
+        let closing = async {
+            keeper.await?;
+            tokio::task::spawn_blocking(move || engine.close()).await
+        };
+        if let Err(error) = closing.await {
+            tracing::error!(%error, "the audit log ends without a checkpoint");
+        }
+    }
+}
+
+/// Gives the log its turn until `stop` becomes true.
+async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let engine = engine.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || engine.tick()).await {
+            tracing::error!(%error, "the audit log was not kept");
+        }
     }
 }
 
@@ -160,7 +198,7 @@ impl Shared {
             Ok(Err(error)) => return self.malformed(stream, peer, &error.into()).await,
             Err(_elapsed) => return false,
         };
-        let (reply, more) = self.answer(peer, &body).await;
+        let (reply, more) = self.answer(peer, body).await;
         let Ok(frame) = encode_frame(&reply) else {
             return false;
         };
@@ -177,10 +215,13 @@ impl Shared {
         error: &ReadError,
     ) -> bool {
         tracing::warn!(address = %peer.address, role = %peer.role, %error, "unreadable frame");
-        if let ReadError::Frame(error) = error
-            && let Ok(frame) =
-                encode_frame(&Reply::Error(ProtocolError::Malformed(error.to_string())))
-        {
+        let ReadError::Frame(error) = error else {
+            return false;
+        };
+        self.engine
+            .turned_away(peer.asker(), TurnedAwayFor::Malformed);
+        let reply = Reply::Error(ProtocolError::Malformed(error.to_string()));
+        if let Ok(frame) = encode_frame(&reply) {
             let limit = Duration::from_millis(self.limits.frame_timeout_ms);
             // The connection ends in any case.
             let _ = timeout(limit, frame::write_frame(stream, &frame)).await;
@@ -188,8 +229,10 @@ impl Shared {
         false
     }
 
-    async fn answer(&self, peer: &Peer, body: &[u8]) -> (Reply, bool) {
+    async fn answer(&self, peer: &Peer, body: Vec<u8>) -> (Reply, bool) {
         if let Admission::Dropped { report } = self.rate.admit(peer.certificate, Instant::now()) {
+            self.engine
+                .turned_away(peer.asker(), TurnedAwayFor::TooMany);
             if let Some(dropped) = report {
                 tracing::warn!(role = %peer.role, certificate = %peer.certificate, dropped, rule = %Rule::Rate, "too many requests");
             }
@@ -203,15 +246,19 @@ impl Shared {
             };
             return (Reply::Refused(refusal), true);
         }
-        let request = match parse(body) {
+        let request = match parse(&body) {
             Ok(request) => request,
             Err(error) => {
+                self.engine
+                    .turned_away(peer.asker(), TurnedAwayFor::Malformed);
                 tracing::warn!(address = %peer.address, role = %peer.role, ?error, "not a request");
                 return (Reply::Error(error), false);
             }
         };
         let operation = Operation::of(&request);
         if !authority::may(peer.role, operation) {
+            self.engine
+                .turned_away(peer.asker(), TurnedAwayFor::Forbidden);
             tracing::warn!(role = %peer.role, certificate = %peer.certificate, operation = operation.name(), "forbidden");
             let error = ProtocolError::Forbidden {
                 role: peer.role.name().to_owned(),
@@ -219,8 +266,9 @@ impl Shared {
             };
             return (Reply::Error(error), true);
         }
-        let (engine, role) = (self.engine.clone(), peer.role);
-        let reply = tokio::task::spawn_blocking(move || engine.handle(role, &request)).await;
+        let (engine, asker) = (self.engine.clone(), peer.asker());
+        let reply =
+            tokio::task::spawn_blocking(move || engine.handle(asker, &body, &request)).await;
         let reply = reply.unwrap_or_else(|error| {
             tracing::error!(%error, "a decision was cut short; nothing was released");
             Reply::Error(ProtocolError::Internal(
@@ -232,7 +280,7 @@ impl Shared {
 }
 
 /// The version first: an envelope of another version may not even parse.
-fn parse(body: &[u8]) -> Result<Request, ProtocolError> {
+pub(crate) fn parse(body: &[u8]) -> Result<Request, ProtocolError> {
     let malformed = |reason: &dyn core::fmt::Display| ProtocolError::Malformed(reason.to_string());
     let (version, _) = postcard::take_from_bytes::<u16>(body)
         .map_err(|_| malformed(&"expected a version first"))?;

@@ -1,5 +1,6 @@
 //! The durable state: redb, one fsynced transaction per decision, and one process at a time.
 
+pub(crate) mod audited;
 mod v1;
 
 use alys_protocol::bls::BlsPublicKeyBytes;

@@ -276,9 +276,11 @@ impl Recorder {
             flush = true;
         }
         let head = journal.head();
-        let rotate = head.next.get().saturating_sub(head.segment.get())
-            >= self.limits.segment_entries
+        let entries = head.next.get().saturating_sub(head.segment.get());
+        let full = entries >= self.limits.segment_entries
             || head.kept_bytes.max(head.refused_bytes) >= mib(self.limits.segment_mib);
+        // Its first entry alone, which repeats what is known, fills no segment.
+        let rotate = full && entries > 1;
         let new = head.next.get().saturating_sub(head.checkpointed.get());
         let seconds = self.limits.checkpoint_seconds;
         let due =
