@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authority;
 pub mod cli;
 pub mod config;
+pub mod counter;
 pub mod engine;
 pub mod files;
 pub mod harden;
