@@ -112,19 +112,19 @@ impl Driver {
         let (true, Some(end_height)) = (message.start == range.start, end) else {
             return Verdict::Ignore;
         };
-        let template = self.templates.create(
-            Range {
-                end: message.end,
-                end_height,
-                ..range
-            },
-            message.fee_recipient,
-        );
+        let range = Range {
+            end: message.end,
+            end_height,
+            ..range
+        };
         let (count, slot) = (self.pow_count(), self.slot());
-        match self
-            .templates
-            .submit(template.hash, &message.auxpow, count, slot)
-        {
+        match self.templates.submit_foreign(
+            range,
+            message.fee_recipient,
+            &message.auxpow,
+            count,
+            slot,
+        ) {
             Ok(_) => {
                 self.queued.forget();
                 Verdict::Accept
