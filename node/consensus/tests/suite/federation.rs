@@ -97,9 +97,9 @@ fn new_chain(members: usize) -> Arc<Chain> {
         execution: ExecutionSpec {
             genesis_hash: ExecutionHash::ZERO,
             vault: EvmAddress::new([1; 20]),
-            bridge: EvmAddress::new([2; 20]),
+            bridge: alys_protocol::execution::BRIDGE,
             gas_limit: 30_000_000,
-            base_fee_wei: Wei::new(1),
+            base_fee_wei: Wei::new(1_000_000),
         },
         members: (0..members)
             .map(|member| MemberSpec {
@@ -107,7 +107,7 @@ fn new_chain(members: usize) -> Arc<Chain> {
                 bls: voting_key(member).public_key().to_bytes(),
                 bls_possession: voting_key(member).prove_possession(),
                 schnorr: schnorr(member),
-                fee_recipient: EvmAddress::ZERO,
+                fee_recipient: EvmAddress::new([u8::try_from(member).unwrap() + 10; 20]),
             })
             .collect(),
     };
