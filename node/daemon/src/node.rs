@@ -196,7 +196,7 @@ fn network_config(chain: &Chain, config: &NodeConfig) -> anyhow::Result<NetworkC
     }
     network.bootnodes = parse(&config.network.bootnodes)?;
     network.members = parse(&config.network.members)?;
-    if let Some(members) = known_members(chain, config, &network)? {
+    if let Some(members) = known_members(chain.roster().len(), config, &network)? {
         network.allow_members_only(&members);
     }
     Ok(network)
@@ -206,7 +206,7 @@ fn network_config(chain: &Chain, config: &NodeConfig) -> anyhow::Result<NetworkC
 ///
 /// The chain spec does not: identities belong to machines and change with them.
 fn known_members(
-    chain: &Chain,
+    members: usize,
     config: &NodeConfig,
     network: &NetworkConfig,
 ) -> anyhow::Result<Option<BTreeSet<PeerId>>> {
@@ -220,7 +220,6 @@ fn known_members(
     if config.member.is_some() {
         known.insert(Identity::load_or_create(&network.identity_path)?.peer_id());
     }
-    let members = chain.roster().len();
     if known.len() >= members {
         return Ok(Some(known));
     }
@@ -272,4 +271,64 @@ async fn write_endpoints(
     tokio::fs::write(&fresh, serde_json::to_vec_pretty(&endpoints)?).await?;
     tokio::fs::rename(&fresh, &path).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+    use std::io::Write as _;
+
+    /// What a node of three members knows, with these lines in its `[network]`.
+    fn known(member: bool, lines: &str) -> anyhow::Result<Option<usize>> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("node.toml");
+        let member = if member { "member = 0" } else { "" };
+        let text = format!(
+            "spec = 'a'\ndata_dir = '.'\n{member}\n[bitcoin]\nurl = 'b'\n[network]\n{lines}\n"
+        );
+        std::fs::File::create(&file)?.write_all(text.as_bytes())?;
+        let config = NodeConfig::load(&file, &Overrides::default())?;
+        let key = folder.path().join("network.key");
+        let mut network = NetworkConfig::new(key, [0; 32], [0; 32], Software::try_from("test")?);
+        network.members = config
+            .network
+            .members
+            .iter()
+            .map(|address| address.parse())
+            .collect::<Result<_, _>>()?;
+        Ok(known_members(3, &config, &network)?.map(|known| known.len()))
+    }
+
+    #[test]
+    fn members_topics_are_closed_once_all_members_are_known() {
+        let [one, two, three] = [(); 3].map(|()| PeerId::random());
+        let address = format!("/ip4/10.0.0.1/tcp/1/p2p/{one}");
+        for (member, lines, expected) in [
+            (false, String::new(), None),
+            (true, format!("members = ['{address}']"), None),
+            (
+                true,
+                format!("members = ['{address}']\nmember_peers = ['{two}']"),
+                Some(3),
+            ),
+            (
+                false,
+                format!("members = ['{address}']\nmember_peers = ['{two}', '{three}', '{one}']"),
+                Some(3),
+            ),
+        ] {
+            assert_eq!(known(member, &lines).unwrap(), expected, "{lines}");
+        }
+        for (lines, said) in [
+            (
+                format!("member_peers = ['{one}', '{two}']"),
+                "all 3 members",
+            ),
+            ("member_peers = ['nobody']".to_owned(), "no peer id"),
+        ] {
+            let error = known(false, &lines).unwrap_err();
+            assert!(format!("{error:#}").contains(said), "{error:#}");
+        }
+    }
 }
