@@ -5,6 +5,7 @@ use crate::reader::Reader;
 use alys_protocol::body::MAX_CONSUMED;
 use alys_protocol::bytes::{BatchId, EvmAddress};
 use alys_protocol::peg::{ConsumedTransaction, Cursor, TransactionError, WHOLE_BLOCK};
+use alys_protocol::signer::MAX_DEPOSIT_PROOFS;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{BtcHeight, BurnSequence, Sats};
 use bitcoin::{BlockHash, OutPoint, Txid};
@@ -14,16 +15,12 @@ use thiserror::Error;
 pub const MAX_BITCOIN_BLOCKS: u32 = 32;
 /// Bytes of consumed transactions in one body: one of the largest size fits.
 pub const MAX_CONSUMED_BYTES: usize = alys_protocol::peg::MAX_TRANSACTION_BYTES;
-/// Deposits that a signer's request to approve a block has room for
-/// ([`ApproveRequest::deposits`](alys_protocol::signer::ApproveRequest::deposits)).
-const MAX_PROVEN_DEPOSITS: usize = 1024;
-
 /// Deposits in one side block at most: the withdrawals that are not reserved for fees.
 pub fn max_deposits(chain: &Chain) -> usize {
     usize::try_from(chain.spec().deposits.max_withdrawals)
         .unwrap_or(usize::MAX)
         .saturating_sub(chain.roster().len().saturating_add(1))
-        .min(MAX_PROVEN_DEPOSITS)
+        .min(MAX_DEPOSIT_PROOFS)
 }
 
 /// One deposit to credit.
