@@ -3,7 +3,6 @@
 use super::{CliError, io_error, print, read_chain};
 use crate::config::{Config, Overrides};
 use crate::policy_file::{ReadPolicy, diff, explain};
-use alys_protocol::bytes::Digest;
 use alys_protocol::units::ChainId;
 use alys_signer_core::admin;
 use alys_signer_core::policy::Iteration;
@@ -47,7 +46,7 @@ struct Checked {
     chain_id: ChainId,
     iteration: Iteration,
     /// Digest that a signer's log names.
-    digest: Digest,
+    digest: String,
     /// Officers who signed; none where no configuration said who they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<usize>,
@@ -89,7 +88,7 @@ fn check(arguments: &PolicyFileArguments) -> Result<(), CliError> {
     let mut checked = Checked {
         chain_id: file.chain_id,
         iteration: file.iteration,
-        digest: admin::policy_digest(file.chain_id, &read.bytes),
+        digest: admin::policy_digest(file.chain_id, &read.bytes).to_string(),
         signed: None,
         officers: None,
         threshold: None,

@@ -1,8 +1,10 @@
 //! A policy in plain language.
 
+use alys_protocol::rules::Rule;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::Sats;
 use alys_signer_core::Policy;
+use alys_signer_core::catalogue::{Enforced, enforced};
 use alys_signer_core::clock::Seconds;
 use alys_signer_core::policy::{PolicyFile, ScriptPattern};
 
@@ -57,7 +59,24 @@ pub fn explain(file: &PolicyFile, chain: Option<&Chain>) -> String {
     if let Some(chain) = chain {
         lines.extend([String::new(), loss(policy, chain)]);
     }
+    lines.extend(not_enforced());
     lines.join("\n")
+}
+
+/// Rules of values above that this program does not ask for yet.
+fn not_enforced() -> Option<String> {
+    let rules = [Rule::MintWindow, Rule::Hold, Rule::PowFloor];
+    let missing: Vec<&str> = rules
+        .into_iter()
+        .filter(|rule| enforced(*rule) == Enforced::WithProofs)
+        .map(Rule::id)
+        .collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "\nThis program does not enforce yet: {}.",
+            missing.join(", ")
+        )
+    })
 }
 
 /// Claim C4: different sets of `threshold` members may sign different batches.
