@@ -3,6 +3,7 @@
 mod client;
 mod members;
 mod miner;
+mod officers;
 mod plan;
 mod provision;
 mod transactions;

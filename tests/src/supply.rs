@@ -4,18 +4,20 @@
 //! can: balances, withdrawals and base fees are read from the execution client.
 
 use crate::cluster::{Cluster, NodeClient, fee_accounts};
+use crate::wait::wait_until;
 use alys_execution::eth::BlockRef;
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::units::WEI_PER_SAT;
 use alys_rpc::NodeRpcClient as _;
 use alys_rpc::types::{BlockInfo, PegStatus};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use jsonrpsee::core::client::ClientT as _;
 use jsonrpsee::http_client::HttpClientBuilder;
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// Attempts to read ledger and head while no new block comes.
-const ATTEMPTS: u32 = 50;
+/// Between two blocks there is time enough to read both; the limit is for a machine that does much else.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The balance sheet at one block, in wei.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,16 +131,26 @@ async fn unspent_up_to(cluster: &Cluster, peg: &PegStatus) -> anyhow::Result<u64
     Ok(read.map(|output| output.output.value.to_sat()).sum())
 }
 
-/// Head and ledger of the same block.
+/// Head and ledger of the same block, which the execution client has as its newest, too: it hears of a head after the node
+/// has it.
 async fn at_one_head(node: &NodeClient) -> anyhow::Result<(BlockInfo, PegStatus)> {
-    for _ in 0..ATTEMPTS {
-        let before = node.rpc.head_block().await?;
-        let peg = node.peg().await?;
-        if node.rpc.head_block().await?.id == before.id {
-            return Ok((before, peg));
-        }
-    }
-    bail!("the head changed during each of {ATTEMPTS} attempts to read the ledger")
+    let evm = HttpClientBuilder::default().build(&node.evm_url)?;
+    let what = "ledger and execution client at one head";
+    wait_until(
+        what,
+        LIMIT,
+        || Ok(()),
+        async || {
+            let before = node.rpc.head_block().await?;
+            let peg = node.peg().await?;
+            let latest = [json!("latest"), json!(false)].to_vec();
+            let latest: Value = evm.request("eth_getBlockByNumber", latest).await?;
+            let head = latest["hash"].as_str() == Some(before.execution_hash.to_string().as_str());
+            let same = head && node.rpc.head_block().await?.id == before.id;
+            Ok(same.then_some((before, peg)))
+        },
+    )
+    .await
 }
 
 struct Flows {

@@ -1,5 +1,6 @@
 //! A federation from nothing, by the code and the programs that operators use.
 
+use super::officers::{OFFICERS_DIR, copy_policy, make_officers};
 use super::plan::{NodePlan, PASSPHRASE, Plan, free_ports, loopback, node_dir, signer_dir};
 use super::{FIRST_BITCOIN_BLOCKS, Options, WALLET};
 use crate::bitcoin_node::{BitcoinNode, NodeOptions};
@@ -10,15 +11,12 @@ use alys_protocol::spec::{ChainSpec, SlotSpec};
 use alys_protocol::units::{MemberId, Slot};
 use alys_provision::ca::{AUTHORITY_DAYS, CERTIFICATE_DAYS, CertificateAuthority};
 use alys_provision::config::{
-    self, BitcoinConfig, CHAIN_FILE, CLIENT_CA_FILE, ExecutionConfig, Iteration, NODE_CREDENTIALS,
-    NetworkConfig, NodeConfig, POLICY_FILE, SIGNER_CA_FILE, SIGNER_CREDENTIALS, SIGNER_FILE,
-    SignerConfig, TLS_FOLDER,
+    BitcoinConfig, CHAIN_FILE, CLIENT_CA_FILE, ExecutionConfig, NODE_CREDENTIALS, NetworkConfig,
+    NodeConfig, SIGNER_CA_FILE, SIGNER_CREDENTIALS, SIGNER_FILE, SignerConfig, TLS_FOLDER,
 };
 use alys_provision::files::{self, Readers};
 use alys_provision::parameters::REGTEST_CHAIN_ID;
-use alys_provision::{
-    MemberCard, MemberParameters, Officer, OfficersConfig, Parameters, Regtest, assemble,
-};
+use alys_provision::{MemberCard, MemberParameters, Parameters, Regtest, assemble};
 use alys_signer_client::Role;
 use alys_signer_client::role::DEFAULT_SERVER_NAME;
 use anyhow::{Context as _, bail};
@@ -30,9 +28,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt as _;
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
-/// Two of them sign the policy.
-const OFFICERS: [&str; 3] = ["officer-1", "officer-2", "officer-3"];
-const OFFICERS_DIR: &str = "officers";
 const RECOVERY_NAMES: [&str; 3] = ["recovery-1", "recovery-2", "recovery-3"];
 
 /// Starts Bitcoin, mines the first coins, and makes everything that the members' machines need.
@@ -173,35 +168,6 @@ pub(crate) async fn start_bitcoin(
     };
     let bitcoin = BitcoinNode::start(&dir.join("bitcoin"), options).await?;
     Ok((bitcoin, peer))
-}
-
-/// Officers' keys, and a policy that enough of them signed, by the code that officers use.
-fn make_officers(folder: &Path, parameters: &Parameters) -> anyhow::Result<OfficersConfig> {
-    let policy = folder.join(POLICY_FILE);
-    config::write_policy(&policy, parameters, Iteration::new(1))?;
-    let mut public = Vec::new();
-    let mut officers = Vec::new();
-    for name in OFFICERS {
-        let key = Officer::create(folder, name, PASSPHRASE)?;
-        public.push(key.with_extension("pub"));
-        officers.push(key);
-    }
-    let config = OfficersConfig::read(None, &public)?;
-    for key in officers.iter().take(2) {
-        Officer::open(key, PASSPHRASE)?.sign(&policy)?;
-    }
-    Ok(config)
-}
-
-/// The policy and its signatures.
-fn copy_policy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let name = entry?.file_name();
-        if name.to_string_lossy().starts_with(POLICY_FILE) {
-            fs::copy(from.join(&name), to.join(&name))?;
-        }
-    }
-    Ok(())
 }
 
 /// `alys-signer init`: keys are made where they stay; only the card comes out.

@@ -5,17 +5,15 @@ use alys_contracts::{BRIDGE_EVM_ADDRESS, abi};
 use alys_execution::eth::BlockRef;
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::units::{BtcHeight, BurnSequence, Sats, SideHeight};
-use alys_provision::config::SIGNER_FILE;
-use alys_provision::files::{self, Readers};
 use alys_rpc::NodeRpcClient as _;
 use alys_rpc::types::{BlockInfo, NodeStatus, PegOutStage, PegOutStatus, PegStatus};
 use alys_tests::cluster::{Cluster, NodeClient, Options};
 use alys_tests::devnet::burn_sequence;
 use alys_tests::evm::{Call, TestAccount};
 use alys_tests::supply::check_supply;
+use alys_tests::wait::wait_until;
 use bitcoin::{Address, Transaction, Txid};
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -102,10 +100,14 @@ impl Bench {
         .await
     }
 
+    /// The block at a height, as soon as the node has it.
     pub(crate) async fn block(&self, index: usize, height: u64) -> BlockInfo {
         let node = self.node(index);
+        let what = format!("block {height} on node {index}");
         let height = SideHeight::new(height);
-        node.rpc.block_by_height(height).await.unwrap().unwrap()
+        let look = async || Ok(node.rpc.block_by_height(height).await?);
+        let found = wait_until(&what, LIMIT, || Ok(()), look).await;
+        found.unwrap()
     }
 
     /// That all nodes have the same final block at a height.
@@ -144,10 +146,17 @@ impl Bench {
         assert_eq!(peg.minted_sats, total, "minted more than was deposited");
     }
 
-    pub(crate) async fn balance(&self, index: usize, account: EvmAddress) -> u128 {
+    /// Waits until an account has so much, which the execution client shows a little after the ledger, and checks that it
+    /// is no more.
+    pub(crate) async fn credited(&mut self, index: usize, account: EvmAddress, total: Sats) {
         let node = self.node(index);
-        let balance = node.eth.balance(account, BlockRef::Latest).await.unwrap();
-        balance.get()
+        let what = format!("{} sat on {account}", total.get());
+        let look = async || {
+            let balance = node.eth.balance(account, BlockRef::Latest).await?;
+            Ok((balance >= total.to_wei()).then_some(balance))
+        };
+        let balance = self.cluster.wait(&what, LIMIT, look).await.unwrap();
+        assert_eq!(balance, total.to_wei());
     }
 
     /// Makes Bitcoin blocks with what is in the mempool, without the miner.
@@ -196,10 +205,15 @@ impl Bench {
             .collect()
     }
 
-    /// Where a burn's payment stands, as a node that knows the burn sees it.
-    pub(crate) async fn peg_out(&self, index: usize, sequence: BurnSequence) -> PegOutStatus {
-        let node = self.node(index);
-        node.rpc.peg_out(sequence).await.unwrap().unwrap()
+    /// Waits until a burn's payment is at a stage, and checks that it is not past it.
+    pub(crate) async fn peg_out_is_at(
+        &mut self,
+        index: usize,
+        sequence: BurnSequence,
+        stage: PegOutStage,
+    ) {
+        let found = self.peg_out_reaches(index, sequence, stage).await;
+        assert_eq!(found.stage, stage, "node {index}");
     }
 
     /// Waits until a burn's payment is at a stage or past it.
@@ -256,16 +270,10 @@ impl Bench {
 
     /// Restarts a member's signer with another limit on a batch's fee. With 1 sat it refuses every batch and votes on.
     pub(crate) async fn limit_fee(&mut self, member: usize, sats: Sats) {
-        let path = self.cluster.signer_dir(member).unwrap().join(SIGNER_FILE);
-        let mut config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
-        let policy = config["policy"].as_table_mut().unwrap();
-        let limit = i64::try_from(sats.get()).unwrap();
-        let before = policy.insert("max_fee_sats".to_owned(), limit.into());
-        assert!(before.is_some(), "the policy has no such limit");
-        let text = toml::to_string(&config).unwrap();
-        files::write(&path, text.as_bytes(), Readers::All).unwrap();
-        self.cluster.kill_signer(member).await.unwrap();
-        self.cluster.start_signer(member).await.unwrap();
+        let changed = self
+            .cluster
+            .change_policy(member, "max_fee_sats", sats.get());
+        changed.await.unwrap();
     }
 
     /// The last check of each scenario: all nodes that run agree on what is final and have read all that Bitcoin has

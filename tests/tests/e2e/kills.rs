@@ -74,8 +74,9 @@ async fn kill_9_of_each_process_at_each_stage_of_a_peg() {
     let burn_block = bench.status(0).await.head.height;
     kill_one_of_each(&mut bench, &[1]).await;
     for index in 0..4 {
-        let stage = bench.peg_out(index, sequence).await.stage;
-        assert_eq!(stage, PegOutStage::Burned, "node {index}");
+        bench
+            .peg_out_is_at(index, sequence, PegOutStage::Burned)
+            .await;
     }
 
     // A recorded batch without enough shares: two signers refuse it.
@@ -102,8 +103,9 @@ async fn kill_9_of_each_process_at_each_stage_of_a_peg() {
         // Shares survive a restart (regression A8), and two are not enough.
         assert_eq!(batch.shares, both, "node {index}");
         assert!(!batch.broadcast);
-        let stage = bench.peg_out(index, sequence).await.stage;
-        assert_eq!(stage, PegOutStage::Recorded, "node {index}");
+        bench
+            .peg_out_is_at(index, sequence, PegOutStage::Recorded)
+            .await;
     }
     // A miner to kill at the next stage; its block is too early for the payment.
     bench.mine_merged(1).await;
@@ -126,8 +128,9 @@ async fn kill_9_of_each_process_at_each_stage_of_a_peg() {
     bench.cluster.wait(what, LIMIT, look).await.unwrap();
     bench.mine(1).await;
     for index in 0..4 {
-        let stage = bench.peg_out(index, sequence).await.stage;
-        assert_eq!(stage, PegOutStage::Broadcast, "node {index}");
+        bench
+            .peg_out_is_at(index, sequence, PegOutStage::Broadcast)
+            .await;
     }
     bench.mine(2).await;
 

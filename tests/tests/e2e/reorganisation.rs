@@ -1,11 +1,10 @@
 //! Bitcoin changes its mind: by fewer blocks than the confirmations, which costs nothing, and by more, which the peg must
 //! not follow.
 
-use crate::bench::{Bench, LIMIT, block_by_block, paid_to};
+use crate::bench::{Bench, block_by_block, paid_to};
 use alys_protocol::units::{BtcHeight, Sats};
 use alys_rpc::types::PegOutStage;
 use bitcoin::BlockHash;
-use std::fs;
 
 /// The block at a height of Bitcoin's best chain.
 async fn block_at(bench: &Bench, height: u32) -> BlockHash {
@@ -102,14 +101,15 @@ async fn a_reorganisation_below_the_cursor_halts_the_peg_and_is_said() {
     bench.mine(8).await;
     let other = block_at(&bench, height - 3).await;
     assert_ne!(other, gone);
-    // Each node says so when it leads.
-    let found = block_at(&bench, read.get()).await;
-    let said = format!("or its child, found {found}");
+    let found = block_at(&bench, read.get()).await.to_string();
+    let says = |text: &String| text.contains("reorganised") && text.contains(&found);
     for index in 0..4 {
-        let log = bench.cluster.node_log_file(index).unwrap();
-        let look = async || Ok(fs::read_to_string(&log)?.contains(&said).then_some(()));
-        let what = "the reorganisation to be said";
-        bench.cluster.wait(what, LIMIT, look).await.unwrap();
+        let what = "the peg to halt";
+        bench
+            .peg_that(index, what, |peg| peg.halted.as_ref().is_some_and(says))
+            .await;
+        let status = bench.status(index).await;
+        assert!(status.problems.iter().any(says), "{:?}", status.problems);
     }
     // Production goes on, the peg does not: neither the deposit that is there twice now nor the new one is minted.
     bench.more_blocks(0, 5).await;
@@ -128,9 +128,7 @@ async fn a_reorganisation_below_the_cursor_halts_the_peg_and_is_said() {
     for index in 0..4 {
         bench.minted(index, both).await;
         bench
-            .status_that(index, "no problem any more", |status| {
-                status.problems.is_empty()
-            })
+            .peg_that(index, "the halt's end", |peg| peg.halted.is_none())
             .await;
     }
     bench.finish().await;

@@ -54,6 +54,7 @@ async fn a9_no_secret_in_arguments_or_environment() {
             "network.key" => "network key",
             ".cookie" => "Bitcoin cookie",
             _ if name.starts_with("jwt") => "JWT secret",
+            _ if name.starts_with("officer") && name.ends_with(".key") => "officer's key",
             _ if name.ends_with(".key") => "TLS key",
             _ => continue,
         };
@@ -69,6 +70,7 @@ async fn a9_no_secret_in_arguments_or_environment() {
         ("JWT secret", 5),
         ("TLS key", 16),
         ("network key", 5),
+        ("officer's key", 3),
     ]);
     assert_eq!(kinds, expected);
     for (process, pid) in bench.cluster.processes() {

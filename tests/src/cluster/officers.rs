@@ -1,0 +1,86 @@
+//! The officers, who sign what signers are limited to, by the code that officers use.
+
+use super::Cluster;
+use super::plan::PASSPHRASE;
+use alys_provision::config::{self, Iteration, POLICY_FILE};
+use alys_provision::files::{self, Readers};
+use alys_provision::{Officer, OfficersConfig, Parameters};
+use anyhow::{Context as _, bail};
+use std::fs;
+use std::path::Path;
+
+/// Two of them sign the policy.
+const OFFICERS: [&str; 3] = ["officer-1", "officer-2", "officer-3"];
+const THRESHOLD: usize = 2;
+pub(super) const OFFICERS_DIR: &str = "officers";
+
+/// Officers' keys, and a policy that enough of them signed.
+pub(super) fn make_officers(
+    folder: &Path,
+    parameters: &Parameters,
+) -> anyhow::Result<OfficersConfig> {
+    let policy = folder.join(POLICY_FILE);
+    config::write_policy(&policy, parameters, Iteration::new(1))?;
+    let mut public = Vec::new();
+    for name in OFFICERS {
+        let key = Officer::create(folder, name, PASSPHRASE)?;
+        public.push(key.with_extension("pub"));
+    }
+    sign(folder, &policy)?;
+    Ok(OfficersConfig::read(None, &public)?)
+}
+
+fn sign(officers: &Path, policy: &Path) -> anyhow::Result<()> {
+    for name in OFFICERS.iter().take(THRESHOLD) {
+        let key = officers.join(format!("{name}.key"));
+        Officer::open(&key, PASSPHRASE)?.sign(policy)?;
+    }
+    Ok(())
+}
+
+/// The policy and its signatures.
+pub(super) fn copy_policy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if name.to_string_lossy().starts_with(POLICY_FILE) {
+            fs::copy(from.join(&name), to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+impl Cluster {
+    /// Gives one member's signer another policy, which the officers sign, and restarts it.
+    ///
+    /// # Errors
+    /// - where the limit is none of the policy's, or the signer does not take it.
+    pub async fn change_policy(
+        &mut self,
+        member: usize,
+        limit: &str,
+        value: u64,
+    ) -> anyhow::Result<()> {
+        let folder = self.signer_dir(member)?;
+        let path = folder.join(POLICY_FILE);
+        let mut file: toml::Table = fs::read_to_string(&path)?.parse()?;
+        let number = |number: u64| anyhow::Ok(toml::Value::Integer(i64::try_from(number)?));
+        let iteration = file.get("iteration").and_then(toml::Value::as_integer);
+        let next = iteration.context("a policy without iteration")? + 1;
+        file.insert("iteration".to_owned(), toml::Value::Integer(next));
+        let policy = file.get_mut("policy").and_then(toml::Value::as_table_mut);
+        let policy = policy.context("a policy without limits")?;
+        if policy.insert(limit.to_owned(), number(value)?).is_none() {
+            bail!("{limit} is no limit of the policy");
+        }
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(POLICY_FILE) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        files::write_new(&path, toml::to_string(&file)?.as_bytes(), Readers::All)?;
+        sign(&self.dir.join(OFFICERS_DIR), &path)?;
+        self.kill_signer(member).await?;
+        self.start_signer(member).await
+    }
+}
