@@ -1,7 +1,7 @@
 //! An officer's passphrase, from a descriptor or a terminal; never from arguments or environment.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, Read as _};
 use zeroize::Zeroizing;
 
 /// Longest passphrase in bytes; minisign's own limit.
@@ -19,14 +19,16 @@ pub(super) fn read(fd: Option<u32>, new: bool) -> io::Result<Zeroizing<String>> 
         return Ok(first);
     };
     // A name for an open descriptor, so that no raw descriptor has to be adopted (which would be unsafe code).
-    let file = File::open(format!("/dev/fd/{fd}"))?.take(MAX_BYTES as u64 + 1);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
-    BufReader::new(file).read_until(b'\n', &mut bytes)?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-    } else if bytes.len() > MAX_BYTES {
-        let error = format!("expected a passphrase of at most {MAX_BYTES} bytes, found more");
-        return Err(io::Error::other(error));
+    let mut file = File::open(format!("/dev/fd/{fd}"))?;
+    // Byte by byte: a buffered reader would leave the passphrase in memory that nobody wipes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
+    let mut byte = Zeroizing::new([0u8; 1]);
+    while file.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+        if bytes.len() == MAX_BYTES {
+            let error = format!("expected a passphrase of at most {MAX_BYTES} bytes, found more");
+            return Err(io::Error::other(error));
+        }
+        bytes.push(byte[0]);
     }
     core::str::from_utf8(&bytes)
         .map(|text| Zeroizing::new(text.to_owned()))
