@@ -1,6 +1,6 @@
 //! What the system tells about a process: memory, arguments, environment, sockets (Linux, `/proc`).
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -61,7 +61,7 @@ pub fn open_sockets(pid: u32) -> anyhow::Result<Vec<OpenSocket>> {
         for line in read(pid, &format!("net/{kind}"))?.lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let [_, local, remote, state, _, _, _, _, _, inode, ..] = fields[..] else {
-                anyhow::bail!("/proc/net/{kind}: {line}");
+                bail!("/proc/net/{kind}: {line}");
             };
             let open = if kind.starts_with("tcp") {
                 state == LISTENING
@@ -82,6 +82,7 @@ fn parse(text: &str) -> anyhow::Result<SocketAddr> {
     let (address, port) = text.split_once(':').context("no port")?;
     let mut bytes = Vec::new();
     for word in address.as_bytes().chunks(8) {
+        ensure!(word.len() == 8, "no address: {text}");
         let word = u32::from_str_radix(std::str::from_utf8(word)?, 16)?;
         bytes.extend(word.to_ne_bytes());
     }
@@ -91,7 +92,7 @@ fn parse(text: &str) -> anyhow::Result<SocketAddr> {
     ) {
         (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
         (_, Ok(sixteen)) => IpAddr::V6(Ipv6Addr::from(sixteen)),
-        _ => anyhow::bail!("no address: {text}"),
+        _ => bail!("no address: {text}"),
     };
     Ok(SocketAddr::new(address, u16::from_str_radix(port, 16)?))
 }
