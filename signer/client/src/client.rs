@@ -295,7 +295,7 @@ fn unexpected(expected: &'static str, reply: Reply) -> ClientError {
             ClientError::Forbidden { role, operation }
         }
         Reply::Error(error) => ClientError::Signer(error),
-        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::BitcoinTip { .. } => {
+        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::Bitcoin(_) => {
             ClientError::Reply { expected }
         }
     }

@@ -98,6 +98,39 @@ impl Lease {
     }
 }
 
+/// What a decision knows of the outside counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Freshness {
+    /// The lease in force.
+    pub lease: Lease,
+    /// What the counter showed when it was read or advanced last; none where there is no counter.
+    pub outside: Option<CounterValue>,
+    /// A run before this one may have signed in slots up to this one.
+    pub floor: Slot,
+}
+
+impl Freshness {
+    /// The lease to write together with a signature for `slot`; none where the one in force covers it, or at the end of
+    /// the counter or of time.
+    pub fn lease_for(&self, slot: Slot, slots: u64) -> Option<Lease> {
+        if self.lease.covers(slot) {
+            return None;
+        }
+        self.lease.next(slot, slots)
+    }
+}
+
+/// Whether anything may be signed: rules `fresh` and `counter` in the moment of a decision.
+///
+/// # Errors
+/// - a refusal by rule `fresh` or `counter`.
+pub fn current(freshness: &Freshness) -> Result<(), Refusal> {
+    match fresh(&freshness.lease, freshness.outside)? {
+        Standing::Equal => Ok(()),
+        Standing::Interrupted(outside) => counter(&freshness.lease, outside),
+    }
+}
+
 /// The state is the newest there is: `equal at start = fresh without anyone's help; lower, or no such counter = refuse`.
 ///
 /// `outside` is the counter's value; none where there is no counter.

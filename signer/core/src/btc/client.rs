@@ -2,8 +2,8 @@
 
 use super::rules::{header_link, header_retarget, header_work, proof_of_work, reorg_depth};
 use super::{
-    Checkpoint, Headers, MAX_REORG_BLOCKS, NetworkRules, OPENING_HEADERS, RETARGET_HEADERS, Tip,
-    UnixTime, Update, decode,
+    Checkpoint, Headers, MAX_REORG_BLOCKS, NetworkRules, OPENING_HEADERS, RETARGET_HEADERS,
+    Standing, Tip, UnixTime, Update, decode,
 };
 use crate::refusal::{equal, refusal};
 use alloc::vec::Vec;
@@ -15,7 +15,6 @@ use bitcoin::block::Header;
 use bitcoin::pow::Target;
 use bitcoin::{BlockHash, Work};
 use core::fmt::Display;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What a signer judges Bitcoin headers by.
@@ -36,16 +35,6 @@ pub struct SetupError {
     pub maximum: u32,
     /// What was found.
     pub found: u32,
-}
-
-/// Where the signer stands, so that a node knows what to feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// The newest header; none before the chain was opened.
-    pub tip: Option<Tip>,
-    /// The lowest height that may still change. Before the chain is opened: the height of the first header that the
-    /// first request must have.
-    pub from: BtcHeight,
 }
 
 impl LightClient {

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The newest [`RING_HEADERS`] headers of the best chain; empty before it is opened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// What is read back is only decoded. A shell checks it once at its start, by [`LightClient::load`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "Option<StoredHeaders>", from = "Option<StoredHeaders>")]
 pub struct HeaderChain {
     tip: Option<Tip>,
     headers: VecDeque<Header>,
@@ -82,6 +85,28 @@ pub enum LoadError {
         /// The hash found there, if any.
         found: Option<BlockHash>,
     },
+}
+
+impl From<HeaderChain> for Option<StoredHeaders> {
+    fn from(chain: HeaderChain) -> Self {
+        chain.stored()
+    }
+}
+
+impl From<Option<StoredHeaders>> for HeaderChain {
+    fn from(stored: Option<StoredHeaders>) -> Self {
+        stored.map_or_else(Self::default, |stored| {
+            let headers: VecDeque<Header> = stored.headers.iter().filter_map(decode).collect();
+            let above = u32::try_from(headers.len())
+                .unwrap_or(u32::MAX)
+                .saturating_sub(1);
+            let tip = headers.back().map(|last| Tip {
+                height: stored.first.saturating_add(above),
+                hash: last.block_hash(),
+            });
+            Self { tip, headers }
+        })
+    }
 }
 
 impl Headers for HeaderChain {
