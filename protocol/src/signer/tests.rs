@@ -333,10 +333,10 @@ const REQUESTS: [(&str, &str); 5] = [
     ("bitcoin-headers", "cdd42803f0f43a7d"),
 ];
 const REPLIES: [(&str, &str); 10] = [
-    ("status", "56cdacf034fb7044"),
+    ("status", "46d33932a8f368ba"),
     ("signature", "23329644cc797b4a"),
     ("shares", "dd22a7abdfc9d7b2"),
-    ("bitcoin-tip", "0629b764f6ac4678"),
+    ("bitcoin", "ad6fa579a198ab66"),
     ("refused", "1d696c74143074fe"),
     ("error-version", "ac98f7ba511b7f58"),
     ("error-malformed", "26fe028804546260"),

@@ -43,6 +43,8 @@ pub struct Policy {
     pub pace_headers: u32,
     /// Blocks that a Bitcoin reorganisation may take off the signer's chain of headers.
     pub max_reorg_blocks: u32,
+    /// The easiest target of a Bitcoin header that the signer takes: what the difficulty has not been below for long.
+    pub header_floor_target: Target,
     /// Payments of at least this amount are held.
     pub hold_from_sats: Sats,
     /// Side blocks, final by proof of work, from a held payment's burn on before it is signed.
@@ -165,6 +167,7 @@ impl Policy {
             deposit_confirmations: deposits.confirmations,
             pace_headers: TEMPLATE_PACE_HEADERS,
             max_reorg_blocks: TEMPLATE_REORG_BLOCKS,
+            header_floor_target: Target::new([0xff; 32]),
             hold_from_sats: Sats::ZERO,
             hold_blocks: 0,
             pow_floor_target: pow_limit,
@@ -282,13 +285,18 @@ impl Policy {
             at_most(field, u64::from(most), u64::from(found))?;
         }
         at_most("hold_blocks", MAX_HOLD_BLOCKS, self.hold_blocks)?;
-        if self.pow_floor_target == Target::ZERO {
-            return Err(PolicyError {
-                field: "pow_floor_target",
-                relation: "above",
-                bound: Target::ZERO.to_string(),
-                found: self.pow_floor_target.to_string(),
-            });
+        for (field, found) in [
+            ("pow_floor_target", self.pow_floor_target),
+            ("header_floor_target", self.header_floor_target),
+        ] {
+            if found == Target::ZERO {
+                return Err(PolicyError {
+                    field,
+                    relation: "above",
+                    bound: Target::ZERO.to_string(),
+                    found: found.to_string(),
+                });
+            }
         }
         self.destinations.check_alone()
     }

@@ -145,7 +145,10 @@ impl Signer {
             NetworkRules::new(chain.spec().bitcoin.network),
             Checkpoint::of_chain(&chain),
             policy.max_reorg_blocks,
-        )?;
+        )?
+        .with_floor(bitcoin::Target::from_be_bytes(
+            policy.header_floor_target.to_bytes(),
+        ));
         let member = chain
             .roster()
             .members()

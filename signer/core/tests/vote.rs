@@ -404,9 +404,9 @@ fn counters_of_the_cursor() {
             }
         }
     };
-    // It passes this rule, and is refused because the signer has no such Bitcoin block.
+    // It passes this rule, and is refused because the signer has no Bitcoin headers.
     let ahead = refused_with(to(101, 7, Some([9; 32])));
-    assert_eq!(ahead, Some(Rule::DepositDepth));
+    assert_eq!(ahead, Some(Rule::DepositOrder));
     assert_eq!(refused_with(to(99, u32::MAX, None)), Some(Rule::Counters));
     assert_eq!(refused_with(to(100, 5, None)), Some(Rule::Counters));
     let other_block = to(100, u32::MAX, Some([9; 32]));

@@ -1,6 +1,8 @@
 //! Judging headers: the opening run up to the checkpoint, then the chain with most work.
 
-use super::rules::{header_link, header_retarget, header_work, proof_of_work, reorg_depth};
+use super::rules::{
+    header_floor, header_link, header_retarget, header_work, proof_of_work, reorg_depth,
+};
 use super::{
     Checkpoint, Headers, MAX_REORG_BLOCKS, NetworkRules, OPENING_HEADERS, RETARGET_HEADERS,
     Standing, Tip, UnixTime, Update, decode,
@@ -23,6 +25,7 @@ pub struct LightClient {
     rules: NetworkRules,
     checkpoint: Checkpoint,
     max_reorg_blocks: u32,
+    easiest: Target,
 }
 
 /// Parameters that the ring is not made for.
@@ -62,7 +65,15 @@ impl LightClient {
             rules,
             checkpoint,
             max_reorg_blocks,
+            easiest: Target::from_be_bytes([0xff; 32]),
         })
+    }
+
+    /// The same client, that takes no header whose target is easier than `easiest`: see [`header_floor`].
+    #[must_use]
+    pub fn with_floor(mut self, easiest: Target) -> Self {
+        self.easiest = easiest;
+        self
     }
 
     /// The network's rules.
@@ -127,7 +138,7 @@ impl LightClient {
         if unknown.is_empty() {
             return Ok(None);
         }
-        reorg_depth(self.max_reorg_blocks, tip, fork)?;
+        reorg_depth(self.max_reorg_blocks, self.checkpoint.height, tip, fork)?;
         let Some(hash) = chain.hash(fork) else {
             return Err(link("a kept header", fork));
         };
@@ -190,6 +201,7 @@ impl LightClient {
         let parent = branch.tip;
         child_of(parent.hash, header)?;
         header_retarget(&self.rules, branch, parent.height, header)?;
+        header_floor(&self.easiest, header)?;
         header_work(&self.rules, branch, parent.height, header, now)?;
         branch.push(header)
     }

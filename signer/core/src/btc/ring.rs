@@ -1,7 +1,7 @@
 //! The best chain's newest headers in memory, what changes them, and how they are stored.
 
 use super::network::meets_bits;
-use super::{Headers, LightClient, RING_HEADERS, Tip, decode, encode};
+use super::{Headers, LightClient, MAX_REORG_BLOCKS, RING_HEADERS, Tip, decode, encode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use alys_protocol::bounded::BoundedVec;
@@ -228,7 +228,9 @@ impl LightClient {
             chain.headers.push_back(header);
             chain.tip = Some(Tip { height, hash });
         }
-        if stored.first > opening && stored.headers.len() < RING_HEADERS {
+        // A heavier branch may have fewer headers than what it replaced in a full ring.
+        let full = RING_HEADERS.saturating_sub(MAX_REORG_BLOCKS as usize);
+        if stored.first > opening && stored.headers.len() < full {
             return Err(incomplete);
         }
         let checkpoint = self.checkpoint();

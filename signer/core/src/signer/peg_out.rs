@@ -33,8 +33,10 @@ impl Signer {
         randomness: [u8; 32],
         request: &PegOutRequest,
     ) -> Result<Decision<PegOutState, SchnorrIntent>, Refusal> {
+        freshness::current(&context.freshness)?;
         let chain = &self.chain;
         let old = state.get();
+        limits::paused(old)?;
         let batch = request.record.id(chain.id());
         let digest = self.request_digest(request)?;
         let transaction = transaction::Batch::new(chain, request)?;
@@ -50,8 +52,6 @@ impl Signer {
         if known.is_some_and(|member| member.request == digest) {
             return Ok(Decision::Repeat(Persisted::recorded(state, intent)));
         }
-        freshness::current(&context.freshness)?;
-        limits::paused(old)?;
         vote::chain(chain, &request.recording)?;
         vote::epoch(chain, &request.recording)?;
         evidence::batch_recorded(chain, request)?;

@@ -28,13 +28,14 @@ impl Signer {
         context: &Context<'_, H>,
         header: &Header,
     ) -> Result<Decision<VoteState, BlsIntent>, Refusal> {
+        // Before a repeat, too: what a copy of the state recorded may never have been released.
+        freshness::current(&context.freshness)?;
         let intent = BlsIntent(header.proposal_message());
         let block = header.id();
         let proposed = state.get().proposed.as_ref();
         if proposed.is_some_and(|proposed| proposed.block == block) {
             return Ok(Decision::Repeat(Persisted::recorded(state, intent)));
         }
-        freshness::current(&context.freshness)?;
         vote::chain(&self.chain, header)?;
         vote::epoch(&self.chain, header)?;
         vote::leader(&self.chain, self.member, header.slot)?;
@@ -62,6 +63,7 @@ impl Signer {
         context: &Context<'_, H>,
         request: &ApproveRequest,
     ) -> Result<Decision<VoteState, BlsIntent>, Refusal> {
+        freshness::current(&context.freshness)?;
         let (header, parent, body) = (&request.header, &request.parent, &request.body);
         let block = header.id();
         let intent = BlsIntent(header.approval_message());
@@ -69,7 +71,6 @@ impl Signer {
         if old.voted.as_ref().is_some_and(|vote| vote.block == block) {
             return Ok(Decision::Repeat(Persisted::recorded(state, intent)));
         }
-        freshness::current(&context.freshness)?;
         let parent_id = parent.id();
         vote::chain(&self.chain, header)?;
         vote::epoch(&self.chain, header)?;
