@@ -1,0 +1,189 @@
+//! Claim C3, the decision: batches that no final block recorded, and work that was not done over their burns.
+
+use crate::burns::{link, three};
+use crate::federation::{Federation, edit};
+use crate::support::fixtures::pegout::{self, Plan};
+use alys_protocol::bounded::BoundedVec;
+use alys_protocol::bytes::{Digest, EvmAddress};
+use alys_protocol::rules::Rule;
+use alys_protocol::units::{BurnSequence, ChainId, Epoch, SatsPerKvb, SideHeight};
+use bitcoin::ScriptBuf;
+
+/// Regression A11: work that no final block decided, or another than it decided.
+pub fn a11_batches_that_are_not_recorded_or_not_final() {
+    let mut federation = Federation::new();
+    let request = federation.batch(&three(0));
+    federation.honest.grow(2);
+    let mut thief = request.record.clone();
+    let mut transaction = request.record.decode_transaction().unwrap();
+    transaction.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51]);
+    thief.transaction = BoundedVec::new(bitcoin::consensus::serialize(&transaction)).unwrap();
+    let height = request.recording.height.get();
+    let last = federation.height();
+    let older = federation.honest.certificate(request.recording.id());
+    let newer = federation
+        .honest
+        .certificate(federation.honest.tip().header.id());
+    let two = {
+        let mut certificate = request.finality.certificate.clone();
+        edit(&mut certificate.signers, |bits| bits[0] = 0b0110);
+        certificate
+    };
+    let other_history = federation.honest.history_proof(last, 2);
+    let before = link(&federation, height - 1).header.clone();
+    let after = link(&federation, height + 1).header.clone();
+    let stranger = federation.on_a_fork(|honest| {
+        honest.links.truncate(1);
+        pegout::request(honest, &Plan::simple(0, 9))
+    });
+    let gap = federation.on_a_fork(|honest| {
+        honest.extend(2, |_| ());
+        honest.grow(1);
+        let from = usize::try_from(last).unwrap();
+        let headers = [from, from + 1, from + 2].map(|at| honest.links[at].header.clone());
+        let certificate = honest.certificate(headers[2].id());
+        let history = honest.history_proof(last + 1, height);
+        (headers, certificate, history)
+    });
+    const RECORDED: Rule = Rule::BatchRecorded;
+    const FINAL: Rule = Rule::Finality;
+    federation.refuses_payments(
+        &request,
+        &[
+            (Rule::Chain, "another chain", &|r| {
+                r.recording.chain_id = ChainId::new(1)
+            }),
+            (Rule::Epoch, "another epoch", &|r| {
+                r.recording.epoch = Epoch::new(7)
+            }),
+            (RECORDED, "another payee", &|r| r.record = thief.clone()),
+            (RECORDED, "another rate", &|r| {
+                r.record.fee_rate = SatsPerKvb::new(4_999)
+            }),
+            (RECORDED, "as a replacement", &|r| {
+                r.record.replaces = Some(r.record.id(r.recording.chain_id))
+            }),
+            (RECORDED, "fewer burns", &|r| {
+                r.record.next_burn = BurnSequence::new(2)
+            }),
+            (RECORDED, "branch swapped", &|r| {
+                r.body_branch.siblings.swap(0, 1)
+            }),
+            (RECORDED, "branch forged", &|r| {
+                r.body_branch.siblings[0] = Digest::ZERO
+            }),
+            (RECORDED, "the block before", &|r| {
+                r.recording = before.clone()
+            }),
+            (RECORDED, "the block after", &|r| {
+                r.recording = after.clone()
+            }),
+            (RECORDED, "another parent", &|r| {
+                r.recording_parent = after.clone()
+            }),
+            (RECORDED, "a parent that paid less", &|r| {
+                r.recording_parent.next_burn = BurnSequence::new(1)
+            }),
+            (RECORDED, "a block that pays more", &|r| {
+                r.recording.next_burn = BurnSequence::new(9)
+            }),
+            (RECORDED, "another chain's record", &|r| {
+                r.record = stranger.record.clone();
+                r.values = stranger.values.clone();
+            }),
+            (FINAL, "another chain's finality", &|r| {
+                r.finality = stranger.finality.clone()
+            }),
+            (FINAL, "an older certificate", &|r| {
+                r.finality.certificate = older.clone()
+            }),
+            (FINAL, "a newer certificate", &|r| {
+                r.finality.certificate = newer.clone()
+            }),
+            (FINAL, "a certificate of two members", &|r| {
+                r.finality.certificate = two.clone()
+            }),
+            (FINAL, "a certificate of nobody", &|r| {
+                edit(&mut r.finality.certificate.signers, |bits| bits[0] = 0);
+            }),
+            (FINAL, "a certificate of all", &|r| {
+                edit(&mut r.finality.certificate.signers, |bits| bits[0] = 0b1111);
+            }),
+            (FINAL, "headers swapped", &|r| r.finality.headers.swap(0, 1)),
+            (FINAL, "one header thrice", &|r| {
+                r.finality.headers = [(); 3].map(|()| r.finality.headers[2].clone());
+            }),
+            (FINAL, "headers that skip a block", &|r| {
+                r.finality.headers[0] = before.clone()
+            }),
+            (FINAL, "slots that are not consecutive", &|r| {
+                (r.finality.headers, r.finality.certificate) = (gap.0.clone(), gap.1.clone());
+                r.recording_history = Some(gap.2.clone());
+            }),
+            (FINAL, "no history", &|r| r.recording_history = None),
+            (FINAL, "another history", &|r| {
+                r.recording_history = Some(other_history.clone())
+            }),
+            (FINAL, "a history cut off", &|r| {
+                let history = r.recording_history.as_mut().unwrap();
+                edit(&mut history.siblings, |hashes| hashes.push(Digest::ZERO));
+            }),
+        ],
+    );
+    federation.pays(&request);
+    federation.serves();
+}
+
+/// Proof of work over burns: absent, of other blocks, swapped, forged.
+pub fn work_over_burns_forged_and_swapped() {
+    let mut federation = Federation::new();
+    let request = federation.batch(&three(0));
+    let (of, own) = (
+        request.finality.headers[1].height.get(),
+        request.pow.as_ref().unwrap().carrier.height.get(),
+    );
+    let next = federation.on_a_fork(|honest| pegout::request(honest, &Plan::simple(3, 5)));
+    let other = next.pow.clone().unwrap();
+    let before = link(&federation, own - 1).header.clone();
+    let history = federation.honest.history_proof(of, own - 1);
+    const FINAL: Rule = Rule::Finality;
+    federation.refuses_payments(
+        &request,
+        &[
+            (FINAL, "none", &|r| r.pow = None),
+            (FINAL, "of a later chain", &|r| r.pow = Some(other.clone())),
+            (FINAL, "another carrier", &|r| {
+                r.pow.as_mut().unwrap().carrier = before.clone()
+            }),
+            (FINAL, "another parent", &|r| {
+                r.pow.as_mut().unwrap().carrier_parent = r.recording.clone()
+            }),
+            (FINAL, "another record", &|r| {
+                r.pow.as_mut().unwrap().record = other.record.clone()
+            }),
+            (FINAL, "a payout to a thief", &|r| {
+                r.pow.as_mut().unwrap().record.fee_recipient = EvmAddress::new([0xbd; 20]);
+            }),
+            (FINAL, "branch swapped", &|r| {
+                r.pow.as_mut().unwrap().body_branch.siblings.swap(0, 1)
+            }),
+            (FINAL, "another end", &|r| {
+                r.pow.as_mut().unwrap().end = before.clone()
+            }),
+            (FINAL, "another end's history", &|r| {
+                r.pow.as_mut().unwrap().end_history = history.clone()
+            }),
+            (FINAL, "no carrier's history", &|r| {
+                r.pow.as_mut().unwrap().carrier_history = None
+            }),
+            (FINAL, "another carrier's history", &|r| {
+                r.pow.as_mut().unwrap().carrier_history = Some(history.clone());
+            }),
+            (FINAL, "a carrier that claims more", &|r| {
+                r.pow.as_mut().unwrap().carrier.pow.height = SideHeight::new(99);
+            }),
+        ],
+    );
+    federation.pays(&request);
+    federation.serves();
+}
