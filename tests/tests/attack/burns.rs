@@ -16,7 +16,7 @@ use alys_protocol::spec::Target;
 use alys_protocol::units::{BurnSequence, Sats, SideHeight};
 
 /// Three burns paid from two coins.
-pub fn three(first_burn: u64) -> Plan {
+pub(crate) fn three(first_burn: u64) -> Plan {
     Plan {
         first_burn,
         amounts: vec![2_000_000, 30_000_000, 1_000_001],
@@ -26,12 +26,12 @@ pub fn three(first_burn: u64) -> Plan {
     }
 }
 
-pub fn link(federation: &Federation, height: u64) -> &Link {
+pub(crate) fn link(federation: &Federation, height: u64) -> &Link {
     &federation.honest.links[usize::try_from(height).unwrap()]
 }
 
 /// Evidence of burns that happened, forged, truncated, swapped and replayed.
-pub fn burn_evidence_forged_truncated_swapped_and_replayed() {
+pub(crate) fn burn_evidence_forged_truncated_swapped_and_replayed() {
     let mut federation = Federation::new();
     let request = federation.batch(&three(0));
     let older = request.burns[0].clone();
@@ -168,7 +168,7 @@ fn strangers(burn: &Burn) -> Log {
 }
 
 /// Regressions A3 and A4: the event, forged, and the bridge's own, however it was called. The chain that shows it is certified and worked on as any other.
-pub fn a3_a4_burn_logs_forged() {
+pub(crate) fn a3_a4_burn_logs_forged() {
     let mut federation = Federation::new();
     let plan = Plan::simple(0, 1);
     type Receipts = fn(EvmAddress, &[Burn]) -> Vec<Vec<u8>>;
@@ -294,7 +294,7 @@ fn weak(honest: &Honest, end: u64) -> (PowRecord, PowState) {
 
 /// Work that meets the chain's target, eased as far as one likes, and not the policy's floor; and work that does not even
 /// meet the target.
-pub fn work_below_the_policys_floor() {
+pub(crate) fn work_below_the_policys_floor() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| policy.pow_floor_target = FLOOR,
         ..Setup::default()

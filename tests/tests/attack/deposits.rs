@@ -14,9 +14,9 @@ use bitcoin::{
     absolute, transaction,
 };
 
-pub type Node = [u8; 32];
+pub(crate) type Node = [u8; 32];
 
-pub fn output(script: &[u8], sats: u64) -> TxOut {
+pub(crate) fn output(script: &[u8], sats: u64) -> TxOut {
     TxOut {
         value: Amount::from_sat(sats),
         script_pubkey: ScriptBuf::from_bytes(script.to_vec()),
@@ -37,7 +37,7 @@ fn spend(salt: u32, outputs: Vec<TxOut>) -> Transaction {
     }
 }
 
-pub fn coinbase() -> Transaction {
+pub(crate) fn coinbase() -> Transaction {
     let mut coinbase = spend(0, vec![output(&[0x51], 50)]);
     coinbase.input[0].previous_output = OutPoint::null();
     coinbase.input[0].script_sig = ScriptBuf::from_bytes(vec![3, 1, 0, 0]);
@@ -45,11 +45,11 @@ pub fn coinbase() -> Transaction {
 }
 
 /// A transaction that has nothing to do with the federation.
-pub fn payment(salt: u32) -> Transaction {
+pub(crate) fn payment(salt: u32) -> Transaction {
     spend(salt, vec![output(&[0x51, 0x20, 7], 1_000)])
 }
 
-pub fn recipient(salt: u32) -> EvmAddress {
+pub(crate) fn recipient(salt: u32) -> EvmAddress {
     EvmAddress::new([u8::try_from(salt).unwrap() + 1; 20])
 }
 
@@ -58,7 +58,7 @@ fn pair(left: Node, right: Node) -> Node {
 }
 
 /// The rows of Bitcoin's Merkle tree, the transactions' first.
-pub fn rows(transactions: &[Transaction]) -> Vec<Vec<Node>> {
+pub(crate) fn rows(transactions: &[Transaction]) -> Vec<Vec<Node>> {
     let leaves = transactions
         .iter()
         .map(|transaction| transaction.compute_txid().to_byte_array());
@@ -74,12 +74,12 @@ pub fn rows(transactions: &[Transaction]) -> Vec<Vec<Node>> {
     rows
 }
 
-pub fn merkle_root(transactions: &[Transaction]) -> Node {
+pub(crate) fn merkle_root(transactions: &[Transaction]) -> Node {
     rows(transactions)[rows(transactions).len() - 1][0]
 }
 
 /// The branch of a place, which may lie behind the last transaction where a row repeats its last node.
-pub fn branch(transactions: &[Transaction], place: usize) -> Vec<Digest> {
+pub(crate) fn branch(transactions: &[Transaction], place: usize) -> Vec<Digest> {
     let rows = rows(transactions);
     rows[..rows.len() - 1]
         .iter()
@@ -88,14 +88,14 @@ pub fn branch(transactions: &[Transaction], place: usize) -> Vec<Digest> {
         .collect()
 }
 
-pub struct BitcoinBlock {
-    pub transactions: Vec<Transaction>,
-    pub height: u32,
-    pub hash: BlockHash,
+pub(crate) struct BitcoinBlock {
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) height: u32,
+    pub(crate) hash: BlockHash,
 }
 
 impl BitcoinBlock {
-    pub fn consumed(&self, place: u32) -> ConsumedTransaction {
+    pub(crate) fn consumed(&self, place: u32) -> ConsumedTransaction {
         ConsumedTransaction {
             height: BtcHeight::new(self.height),
             block: self.hash,
@@ -104,7 +104,7 @@ impl BitcoinBlock {
         }
     }
 
-    pub fn proof(&self, place: u32, consumed: u32) -> DepositProof {
+    pub(crate) fn proof(&self, place: u32, consumed: u32) -> DepositProof {
         DepositProof {
             consumed,
             branch: BoundedVec::new(branch(&self.transactions, place as usize)).unwrap(),
@@ -113,7 +113,7 @@ impl BitcoinBlock {
         }
     }
 
-    pub fn cursor(&self, next_tx: u32) -> Cursor {
+    pub(crate) fn cursor(&self, next_tx: u32) -> Cursor {
         Cursor {
             height: BtcHeight::new(self.height),
             hash: self.hash,
@@ -124,23 +124,23 @@ impl BitcoinBlock {
 
 /// What a block consumes of Bitcoin and mints, with the proofs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mint {
-    pub cursor: Cursor,
-    pub consumed: Vec<ConsumedTransaction>,
-    pub proofs: Vec<DepositProof>,
-    pub withdrawals: Vec<Withdrawal>,
+pub(crate) struct Mint {
+    pub(crate) cursor: Cursor,
+    pub(crate) consumed: Vec<ConsumedTransaction>,
+    pub(crate) proofs: Vec<DepositProof>,
+    pub(crate) withdrawals: Vec<Withdrawal>,
 }
 
 impl Federation {
     /// A transaction that deposits for [`recipient`].
-    pub fn deposit(&self, salt: u32, sats: u64) -> Transaction {
+    pub(crate) fn deposit(&self, salt: u32, sats: u64) -> Transaction {
         let ours = self.honest.chain.wallet().script_pubkey().as_bytes();
         let name = [&[0x6a, 0x14], &recipient(salt).to_bytes()[..]].concat();
         spend(salt, vec![output(ours, sats), output(&name, 0)])
     }
 
     /// A buried block, known to the signer, with one deposit of these satoshis at each place from 1 on.
-    pub fn deposited(&mut self, sats: &[u64]) -> BitcoinBlock {
+    pub(crate) fn deposited(&mut self, sats: &[u64]) -> BitcoinBlock {
         let deposits = (1u32..)
             .zip(sats)
             .map(|(salt, sats)| self.deposit(salt, *sats));
@@ -152,7 +152,7 @@ impl Federation {
     }
 
     /// The honest mint of the deposits at these places, which consumes the whole block.
-    pub fn mint(&self, block: &BitcoinBlock, places: &[u32]) -> Mint {
+    pub(crate) fn mint(&self, block: &BitcoinBlock, places: &[u32]) -> Mint {
         let first = (self.height() + 1) << 16;
         let deposits = places
             .iter()
@@ -181,7 +181,7 @@ impl Federation {
     }
 
     /// A child of the tip that mints so, and the request to approve it.
-    pub fn minting(&self, mint: &Mint) -> (Link, ApproveRequest) {
+    pub(crate) fn minting(&self, mint: &Mint) -> (Link, ApproveRequest) {
         let link = self.child(|link| {
             link.header.bitcoin = mint.cursor;
             link.body.consumed = BoundedVec::new(mint.consumed.clone()).unwrap();
@@ -193,13 +193,17 @@ impl Federation {
     }
 
     /// The signer votes for the block that mints so.
-    pub fn mints(&mut self, mint: &Mint) {
+    pub(crate) fn mints(&mut self, mint: &Mint) {
         let (link, request) = self.minting(mint);
         self.votes(link, &request);
     }
 
     /// Each change of an honest mint is refused, however consistent the block around it is.
-    pub fn refuses_mints(&mut self, honest: &Mint, changes: crate::federation::Changes<'_, Mint>) {
+    pub(crate) fn refuses_mints(
+        &mut self,
+        honest: &Mint,
+        changes: crate::federation::Changes<'_, Mint>,
+    ) {
         for (rule, what, change) in changes {
             let mut mint = honest.clone();
             change(&mut mint);

@@ -12,7 +12,7 @@ use alys_protocol::rules::Rule;
 use alys_protocol::units::{BtcHeight, BurnSequence, ChainId, Epoch, PowCount, Slot, Wei};
 
 /// Evidence of a vote that is forged, truncated, swapped or replayed, the header included.
-pub fn evidence_of_votes_forged_truncated_and_swapped() {
+pub(crate) fn evidence_of_votes_forged_truncated_and_swapped() {
     let mut federation = Federation::new();
     federation.honest.grow(5);
     let link = federation.child(|_| ());
@@ -102,7 +102,7 @@ pub fn evidence_of_votes_forged_truncated_and_swapped() {
 }
 
 /// Headers and execution headers that are consistent and still not what follows from the parent.
-pub fn counters_and_execution_that_do_not_follow() {
+pub(crate) fn counters_and_execution_that_do_not_follow() {
     let mut federation = Federation::new();
     federation.honest.grow(4);
     type Change = fn(&mut Link);
@@ -179,7 +179,7 @@ pub fn counters_and_execution_that_do_not_follow() {
 }
 
 /// The parent's certificate: absent, another's, of too few, of strangers, of proposals, replayed.
-pub fn certificates_forged_truncated_swapped_and_replayed() {
+pub(crate) fn certificates_forged_truncated_swapped_and_replayed() {
     let mut federation = Federation::new();
     let genesis = federation.honest.chain.genesis_id();
     let of_genesis = federation.honest.certificate(genesis);
@@ -269,7 +269,7 @@ pub fn certificates_forged_truncated_swapped_and_replayed() {
 }
 
 /// Production without miners ends when too many final blocks lack a record.
-pub fn blocks_without_work_beyond_the_distance() {
+pub(crate) fn blocks_without_work_beyond_the_distance() {
     let mut federation = Federation::with(&Setup {
         spec: |spec| spec.mining.max_blocks_without_pow = 4,
         ..Setup::default()
@@ -288,7 +288,7 @@ pub fn blocks_without_work_beyond_the_distance() {
 }
 
 /// The same by nodes that hide what is final.
-pub fn blocks_without_work_and_without_ancestors() {
+pub(crate) fn blocks_without_work_and_without_ancestors() {
     let mut federation = Federation::with(&Setup {
         spec: |spec| spec.mining.max_blocks_without_pow = 4,
         ..Setup::default()

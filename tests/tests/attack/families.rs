@@ -9,7 +9,7 @@ use alys_protocol::rules::Rule;
 use bitcoin::OutPoint;
 
 /// Burns that were paid are paid again: with other coins, at another rate, in part, and together with others.
-pub fn burns_paid_twice() {
+pub(crate) fn burns_paid_twice() {
     let mut federation = Federation::new();
     let plan = three(0);
     let paid = federation.batch(&plan);
@@ -81,7 +81,7 @@ pub fn burns_paid_twice() {
 
 /// Regression N8's double sweep: a coin of one batch in another, and replacements that could confirm beside what they
 /// replace, or cost nothing.
-pub fn n8_replacements_with_other_inputs_and_lower_fees() {
+pub(crate) fn n8_replacements_with_other_inputs_and_lower_fees() {
     let mut federation = Federation::new();
     let original = federation.batch(&Plan::simple(0, 1));
     let id = original.record.id(federation.honest.chain.id());

@@ -22,21 +22,21 @@ use bitcoin::{Transaction, TxMerkleNode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Height of the Bitcoin block that the spec names, which the signer starts from.
-pub const CHECKPOINT: u32 = 100;
+pub(crate) const CHECKPOINT: u32 = 100;
 /// Height of Bitcoin's tip at the start.
-pub const TIP: u32 = 150;
+pub(crate) const TIP: u32 = 150;
 /// More requests than any attack makes, except the flood.
 const MANY: &str = "requests_per_second = 1000000\nrequest_burst = 1000000\n";
 
 /// What is provisioned beside the defaults, and how old Bitcoin's tip is.
-pub struct Setup {
-    pub limits: &'static str,
-    pub policy: fn(&mut Policy),
-    pub spec: fn(&mut ChainSpec),
+pub(crate) struct Setup {
+    pub(crate) limits: &'static str,
+    pub(crate) policy: fn(&mut Policy),
+    pub(crate) spec: fn(&mut ChainSpec),
     /// Seconds from the newest header's time to now.
-    pub tip_age: u32,
+    pub(crate) tip_age: u32,
     /// Seconds between headers.
-    pub spacing: u32,
+    pub(crate) spacing: u32,
 }
 
 impl Default for Setup {
@@ -53,7 +53,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    pub fn complete(&self, spec: &mut ChainSpec, (height, hash): (u32, bitcoin::BlockHash)) {
+    pub(crate) fn complete(&self, spec: &mut ChainSpec, (height, hash): (u32, bitcoin::BlockHash)) {
         spec.bitcoin.start_height = BtcHeight::new(height);
         spec.bitcoin.start_hash = hash;
         (self.spec)(spec);
@@ -73,7 +73,7 @@ impl Setup {
 }
 
 /// Unix time in seconds.
-pub fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -81,30 +81,30 @@ pub fn unix_now() -> u64 {
 }
 
 /// What an attack changes in honest evidence, and the rule that notices.
-pub type Changes<'a, T> = &'a [(Rule, &'a str, &'a dyn Fn(&mut T))];
+pub(crate) type Changes<'a, T> = &'a [(Rule, &'a str, &'a dyn Fn(&mut T))];
 
-pub struct Federation {
-    pub honest: Honest,
-    pub signer: SignerProcess,
-    pub miner: Miner,
+pub(crate) struct Federation {
+    pub(crate) honest: Honest,
+    pub(crate) signer: SignerProcess,
+    pub(crate) miner: Miner,
     last_slot: Slot,
     opened: bool,
 }
 
 impl Federation {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&Setup::default())
     }
 
     /// A federation whose signer has Bitcoin's headers up to [`TIP`].
-    pub fn with(setup: &Setup) -> Self {
+    pub(crate) fn with(setup: &Setup) -> Self {
         let mut federation = Self::without_headers(setup);
         federation.feed();
         federation
     }
 
     /// The same before the signer has any header.
-    pub fn without_headers(setup: &Setup) -> Self {
+    pub(crate) fn without_headers(setup: &Setup) -> Self {
         let miner = setup.bitcoin();
         let hash = miner.headers[CHECKPOINT as usize].block_hash();
         let signer = SignerProcess::provision(setup, (CHECKPOINT, hash));
@@ -117,34 +117,34 @@ impl Federation {
         }
     }
 
-    pub fn height(&self) -> u64 {
+    pub(crate) fn height(&self) -> u64 {
         self.honest.tip().header.height.get()
     }
 
     /// The highest slot that the signer voted in, or that the attacker skipped to.
-    pub fn last_slot(&self) -> u64 {
+    pub(crate) fn last_slot(&self) -> u64 {
         self.last_slot.get()
     }
 
     /// Slots from the tip to the first one that is free for the signer.
-    pub fn free_slots(&self) -> u64 {
+    pub(crate) fn free_slots(&self) -> u64 {
         let tip = self.honest.tip().header.slot.get();
         (self.last_slot.get() + 1).saturating_sub(tip).max(1)
     }
 
     /// Skips to the slot of the clock: what the next start of a signer may sign in.
-    pub fn skip_to_now(&mut self) {
+    pub(crate) fn skip_to_now(&mut self) {
         self.last_slot = self.last_slot.max(Slot::new(unix_now() / 2));
     }
 
     /// A child of the tip.
-    pub fn child(&self, change: impl FnOnce(&mut Link)) -> Link {
+    pub(crate) fn child(&self, change: impl FnOnce(&mut Link)) -> Link {
         self.honest
             .child_of(self.height(), self.free_slots(), change)
     }
 
     /// A request that a rule must refuse.
-    pub fn refuses(&mut self, rule: Rule, what: &str, request: Request) {
+    pub(crate) fn refuses(&mut self, rule: Rule, what: &str, request: Request) {
         match self.signer.ask(request) {
             Reply::Refused(refusal) if refusal.rule == rule => count_refused(),
             Reply::Refused(refusal) => panic!("{what}: expected rule {rule}, found it {refusal}"),
@@ -153,16 +153,20 @@ impl Federation {
         }
     }
 
-    pub fn refuses_vote(&mut self, rule: Rule, what: &str, request: &ApproveRequest) {
+    pub(crate) fn refuses_vote(&mut self, rule: Rule, what: &str, request: &ApproveRequest) {
         self.refuses(rule, what, Request::Approve(Box::new(request.clone())));
     }
 
-    pub fn refuses_payment(&mut self, rule: Rule, what: &str, request: &PegOutRequest) {
+    pub(crate) fn refuses_payment(&mut self, rule: Rule, what: &str, request: &PegOutRequest) {
         self.refuses(rule, what, Request::SignPegOut(Box::new(request.clone())));
     }
 
     /// Each change of an honest request is refused; the request itself is left to the caller.
-    pub fn refuses_votes(&mut self, honest: &ApproveRequest, changes: Changes<'_, ApproveRequest>) {
+    pub(crate) fn refuses_votes(
+        &mut self,
+        honest: &ApproveRequest,
+        changes: Changes<'_, ApproveRequest>,
+    ) {
         for (rule, what, change) in changes {
             let mut request = honest.clone();
             change(&mut request);
@@ -171,7 +175,7 @@ impl Federation {
         }
     }
 
-    pub fn refuses_payments(
+    pub(crate) fn refuses_payments(
         &mut self,
         honest: &PegOutRequest,
         changes: Changes<'_, PegOutRequest>,
@@ -185,7 +189,7 @@ impl Federation {
     }
 
     /// The vote, which verifies.
-    pub fn signs(&mut self, request: &ApproveRequest) -> BlsSignature {
+    pub(crate) fn signs(&mut self, request: &ApproveRequest) -> BlsSignature {
         let reply = self.signer.ask(Request::Approve(Box::new(request.clone())));
         let Reply::Signature(signature) = reply else {
             panic!("an honest vote is refused: {reply:?}");
@@ -198,20 +202,20 @@ impl Federation {
     }
 
     /// The same for a block that becomes the tip.
-    pub fn votes(&mut self, link: Link, request: &ApproveRequest) {
+    pub(crate) fn votes(&mut self, link: Link, request: &ApproveRequest) {
         self.signs(request);
         self.honest.links.push(link);
     }
 
     /// The signer serves an honest request: a vote for the next block.
-    pub fn serves(&mut self) {
+    pub(crate) fn serves(&mut self) {
         let link = self.child(|_| ());
         let request = self.honest.approve(&link);
         self.votes(link, &request);
     }
 
     /// The shares of a peg-out, which spend.
-    pub fn pays(&mut self, request: &PegOutRequest) -> Vec<SchnorrSignature> {
+    pub(crate) fn pays(&mut self, request: &PegOutRequest) -> Vec<SchnorrSignature> {
         let reply = self
             .signer
             .ask(Request::SignPegOut(Box::new(request.clone())));
@@ -236,12 +240,12 @@ impl Federation {
     }
 
     /// An honest peg-out of a plan, on the attacker's chain.
-    pub fn batch(&mut self, plan: &Plan) -> PegOutRequest {
+    pub(crate) fn batch(&mut self, plan: &Plan) -> PegOutRequest {
         pegout::request(&mut self.honest, plan)
     }
 
     /// What a chain that forks off here has to show; then it is forgotten.
-    pub fn on_a_fork<T>(&mut self, build: impl FnOnce(&mut Honest) -> T) -> T {
+    pub(crate) fn on_a_fork<T>(&mut self, build: impl FnOnce(&mut Honest) -> T) -> T {
         let kept = self.honest.links.clone();
         let built = build(&mut self.honest);
         self.honest.links = kept;
@@ -249,13 +253,17 @@ impl Federation {
     }
 
     /// Mines a Bitcoin block with these transactions a minute after the tip.
-    pub fn mine(&mut self, transactions: Vec<Transaction>) -> BitcoinBlock {
+    pub(crate) fn mine(&mut self, transactions: Vec<Transaction>) -> BitcoinBlock {
         let root = merkle_root(&transactions);
         self.mine_root(transactions, root)
     }
 
     /// The same under any Merkle root.
-    pub fn mine_root(&mut self, transactions: Vec<Transaction>, root: [u8; 32]) -> BitcoinBlock {
+    pub(crate) fn mine_root(
+        &mut self,
+        transactions: Vec<Transaction>,
+        root: [u8; 32],
+    ) -> BitcoinBlock {
         let header = self.miner.child(self.miner.tip().time + 60, |header| {
             header.merkle_root = TxMerkleNode::from_byte_array(root);
         });
@@ -268,20 +276,20 @@ impl Federation {
     }
 
     /// Mines so many blocks on top.
-    pub fn bury(&mut self, blocks: u32) {
+    pub(crate) fn bury(&mut self, blocks: u32) {
         for _block in 0..blocks {
             self.miner.mine(self.miner.tip().time + 60, 0);
         }
     }
 
     /// Sends headers of the Bitcoin chain from one height to another.
-    pub fn headers(&mut self, from: u32, to: u32) -> Reply {
+    pub(crate) fn headers(&mut self, from: u32, to: u32) -> Reply {
         let headers = BoundedVec::new(self.miner.bytes(from, to)).unwrap();
         self.signer.ask(Request::BitcoinHeaders(headers))
     }
 
     /// Feeds the signer with every header that it may lack, up to the tip; it takes them.
-    pub fn feed(&mut self) {
+    pub(crate) fn feed(&mut self) {
         // A chain that is open goes on with children of headers that it has.
         let height = self.miner.height();
         let from = if self.opened {
@@ -294,7 +302,7 @@ impl Federation {
         self.opened = true;
     }
 
-    pub fn stands_at_the_tip(&self, reply: &Reply) {
+    pub(crate) fn stands_at_the_tip(&self, reply: &Reply) {
         let Reply::Bitcoin(BitcoinStanding { tip: Some(tip), .. }) = reply else {
             panic!("expected a standing of the Bitcoin chain, found {reply:?}");
         };
@@ -303,7 +311,10 @@ impl Federation {
 }
 
 /// Changes the items of a bounded sequence.
-pub fn edit<T, const N: usize>(items: &mut BoundedVec<T, N>, change: impl FnOnce(&mut Vec<T>)) {
+pub(crate) fn edit<T, const N: usize>(
+    items: &mut BoundedVec<T, N>,
+    change: impl FnOnce(&mut Vec<T>),
+) {
     let mut inner = std::mem::take(items).into_inner();
     change(&mut inner);
     *items = BoundedVec::new(inner).unwrap();

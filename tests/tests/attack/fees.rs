@@ -34,7 +34,7 @@ fn payments(federation: &Federation, pot: u128) -> (Vec<Withdrawal>, Wei) {
 }
 
 /// Fees that are more than the vault holds, go to others, or rest on another account or block.
-pub fn fees_forged_and_misdirected() {
+pub(crate) fn fees_forged_and_misdirected() {
     const POT: u128 = 5_000_000_000_000_000_000;
     let (mut federation, account) = with_vault(Some(POT));
     let build = |federation: &Federation, change: &dyn Fn(&mut Vec<Withdrawal>, &mut Wei)| {

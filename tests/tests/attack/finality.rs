@@ -10,7 +10,7 @@ use alys_protocol::units::{BurnSequence, ChainId, Epoch, SatsPerKvb, SideHeight}
 use bitcoin::ScriptBuf;
 
 /// Regression A11: work that no final block decided, or another than it decided.
-pub fn a11_batches_that_are_not_recorded_or_not_final() {
+pub(crate) fn a11_batches_that_are_not_recorded_or_not_final() {
     let mut federation = Federation::new();
     let request = federation.batch(&three(0));
     federation.honest.grow(2);
@@ -135,7 +135,7 @@ pub fn a11_batches_that_are_not_recorded_or_not_final() {
 }
 
 /// Proof of work over burns: absent, of other blocks, swapped, forged.
-pub fn work_over_burns_forged_and_swapped() {
+pub(crate) fn work_over_burns_forged_and_swapped() {
     let mut federation = Federation::new();
     let request = federation.batch(&three(0));
     let (of, own) = (

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Instant;
 
 /// One attack: it panics where the signer gives way, or no longer serves honest requests.
-pub struct Attack {
-    pub name: &'static str,
-    pub run: fn(),
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(),
 }
 
 /// Each wait for the signer's disk, so that more of them than cores run well side by side.
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Counts a hostile request that was refused by the rule that it had to be refused by.
-pub fn count_refused() {
+pub(crate) fn count_refused() {
     REFUSED.set(REFUSED.get() + 1);
 }
 
@@ -98,7 +98,7 @@ impl Arguments {
 }
 
 /// What the command line asks for.
-pub fn run(attacks: &[Attack]) -> ExitCode {
+pub(crate) fn run(attacks: &[Attack]) -> ExitCode {
     let arguments = match Arguments::parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -27,7 +27,7 @@ fn without_work(header: &mut Header) {
 }
 
 /// Another chain, or a part of one, to start with; the checkpoint vouches for one only.
-pub fn a_chain_that_does_not_lead_to_the_checkpoint() {
+pub(crate) fn a_chain_that_does_not_lead_to_the_checkpoint() {
     let mut federation = Federation::without_headers(&Setup::default());
     // What is minted meanwhile is nothing, but votes go on.
     federation.honest.grow(2);
@@ -98,7 +98,7 @@ pub fn a_chain_that_does_not_lead_to_the_checkpoint() {
 }
 
 /// Headers that do not link, have no work, claim an easier or harder target, or lie about their time.
-pub fn headers_forged() {
+pub(crate) fn headers_forged() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let tip = *federation.miner.tip();
@@ -168,7 +168,7 @@ pub fn headers_forged() {
 }
 
 /// A fork below the depth that the policy allows, with ever so much work; and forks with less work than the chain.
-pub fn private_forks_too_deep_or_too_light() {
+pub(crate) fn private_forks_too_deep_or_too_light() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| policy.max_reorg_blocks = 12,
         ..Setup::default()
@@ -206,7 +206,7 @@ pub fn private_forks_too_deep_or_too_light() {
 
 /// A private fork with little work a day, shown to an eclipsed signer, and a deposit on it: the pace gives it away. Then
 /// the honest chain, which has more work, takes its place.
-pub fn a_cheap_private_fork_with_a_deposit() {
+pub(crate) fn a_cheap_private_fork_with_a_deposit() {
     let mut federation = Federation::with(&Setup {
         tip_age: 36 * 1_500,
         ..Setup::default()
@@ -267,7 +267,7 @@ pub fn a_cheap_private_fork_with_a_deposit() {
 }
 
 /// Headers withheld, then released in steps: no mint until the tip is at the clock, and no burst after.
-pub fn headers_withheld_and_released_in_steps() {
+pub(crate) fn headers_withheld_and_released_in_steps() {
     let mut federation = Federation::with(&Setup {
         tip_age: 40_000,
         ..Setup::default()

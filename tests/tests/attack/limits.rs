@@ -30,7 +30,7 @@ fn release(federation: &mut Federation) {
 
 /// Regression N3 (limits in another unit): the value window, drained batch by batch down to its last satoshi; then a month of headers that were withheld is
 /// released in steps of two hours. Windows do not burst: the signer's own timer has hardly moved.
-pub fn n3_the_value_window_drained_under_headers_released_in_steps() {
+pub(crate) fn n3_the_value_window_drained_under_headers_released_in_steps() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| {
             policy.max_fee_sats = Sats::new(100_000);
@@ -71,7 +71,7 @@ pub fn n3_the_value_window_drained_under_headers_released_in_steps() {
 }
 
 /// The count window, drained by the smallest payments.
-pub fn the_count_window_drained_in_small_steps() {
+pub(crate) fn the_count_window_drained_in_small_steps() {
     let mut federation = Federation::with(&Setup {
         spec: |spec| spec.pegout.max_burns = 4,
         policy: |policy| policy.count_window_payments = Payments::new(4),
@@ -111,7 +111,7 @@ pub fn the_count_window_drained_in_small_steps() {
 }
 
 /// Single payments and batches above what the chain itself allows, recorded and final all the same.
-pub fn payments_above_the_caps() {
+pub(crate) fn payments_above_the_caps() {
     let mut federation = Federation::new();
     let above = federation.on_a_fork(|honest| {
         let plan = Plan {
@@ -160,7 +160,7 @@ pub fn payments_above_the_caps() {
 }
 
 /// Fees: rates above the policy's or the chain's limit, and a batch large enough to burn the wallet in fees.
-pub fn fees_above_the_limits() {
+pub(crate) fn fees_above_the_limits() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| {
             policy.max_fee_rate_sats_per_kvb = SatsPerKvb::new(10_000);
@@ -194,7 +194,7 @@ pub fn fees_above_the_limits() {
 }
 
 /// Large payments before their hold is over, and the same payment after it.
-pub fn payments_before_their_hold_is_over() {
+pub(crate) fn payments_before_their_hold_is_over() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| {
             policy.hold_from_sats = Sats::new(10_000_000);
@@ -249,7 +249,7 @@ fn denied() -> ScriptPattern {
 }
 
 /// Payments to where officers forbade them.
-pub fn payments_to_denied_destinations() {
+pub(crate) fn payments_to_denied_destinations() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| policy.destinations.deny = vec![denied()],
         ..Setup::default()

@@ -25,7 +25,7 @@ fn withdrawal(like: &Withdrawal, amount: u64) -> Withdrawal {
 }
 
 /// Regression A1: withdrawals beyond the proven ones, before, between and after them, and any other change to the list.
-pub fn a1_withdrawals_extra_missing_duplicated_and_reordered() {
+pub(crate) fn a1_withdrawals_extra_missing_duplicated_and_reordered() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let block = federation.deposited(&[1_000_000, 2_000_000, 3_000_000]);
@@ -106,7 +106,7 @@ pub fn a1_withdrawals_extra_missing_duplicated_and_reordered() {
 }
 
 /// Regressions A1, A2: withdrawals of a block that consumes nothing.
-pub fn a1_withdrawals_from_nowhere() {
+pub(crate) fn a1_withdrawals_from_nowhere() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let like = Withdrawal {
@@ -128,7 +128,7 @@ pub fn a1_withdrawals_from_nowhere() {
 }
 
 /// Regression A2: one deposit twice, in one block and in two.
-pub fn a2_deposits_minted_twice() {
+pub(crate) fn a2_deposits_minted_twice() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let block = federation.deposited(&[1_000_000, 2_000_000]);
@@ -207,7 +207,7 @@ pub fn a2_deposits_minted_twice() {
 }
 
 /// A deposit that is not buried, one in a block that the signer was not shown, and one in a block that nobody mined.
-pub fn deposits_that_are_not_buried() {
+pub(crate) fn deposits_that_are_not_buried() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let deposit = federation.deposit(1, 5_000_000);
@@ -253,7 +253,7 @@ pub fn deposits_that_are_not_buried() {
 }
 
 /// A policy that asks for more confirmations than the chain holds deposits back.
-pub fn deposits_below_the_policys_depth() {
+pub(crate) fn deposits_below_the_policys_depth() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| policy.deposit_confirmations = 9,
         ..Setup::default()
@@ -272,7 +272,7 @@ pub fn deposits_below_the_policys_depth() {
 }
 
 /// Transactions that are proven and credit nobody.
-pub fn deposits_to_other_scripts_and_of_other_forms() {
+pub(crate) fn deposits_to_other_scripts_and_of_other_forms() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let ours = federation
@@ -324,7 +324,7 @@ pub fn deposits_to_other_scripts_and_of_other_forms() {
 }
 
 /// The rolling limit on mints, drained in small steps, under headers that run ahead of the signer's timer.
-pub fn mints_drained_in_small_steps() {
+pub(crate) fn mints_drained_in_small_steps() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| policy.mint_window_sats = Sats::new(500_000_000),
         ..Setup::default()

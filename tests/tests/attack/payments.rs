@@ -11,7 +11,7 @@ use alys_protocol::units::Sats;
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, TxOut, Witness, absolute, transaction};
 
 /// The request for a batch whose transaction was changed, on a chain of its own.
-pub fn changed(
+pub(crate) fn changed(
     federation: &Federation,
     plan: &Plan,
     change: impl FnOnce(&mut Transaction),
@@ -41,7 +41,7 @@ fn sat(output: &mut TxOut, change: i64) {
 }
 
 /// Siphoning: from payments to the fee or the change, from the change to the fee, to scripts of the attacker's.
-pub fn outputs_siphoned_redirected_skipped_and_reordered() {
+pub(crate) fn outputs_siphoned_redirected_skipped_and_reordered() {
     let mut federation = Federation::new();
     let plan = three(0);
     const EXACT: Rule = Rule::OutputsExact;
@@ -150,7 +150,7 @@ pub fn outputs_siphoned_redirected_skipped_and_reordered() {
 
 /// Hash types and other ways to make the signatures mean something else. The shares are 64 bytes each, which is
 /// SIGHASH_DEFAULT, and [`Federation::pays`] verifies them over exactly the recorded transaction.
-pub fn n10_shapes_and_hash_types() {
+pub(crate) fn n10_shapes_and_hash_types() {
     let mut federation = Federation::new();
     let plan = three(0);
     const SHAPE: Rule = Rule::TxShape;
@@ -218,7 +218,7 @@ pub fn n10_shapes_and_hash_types() {
 }
 
 /// One coin twice, coins without values, values that are not enough, more coins than allowed.
-pub fn inputs_duplicated_and_misvalued() {
+pub(crate) fn inputs_duplicated_and_misvalued() {
     let mut federation = Federation::new();
     const RULE: Rule = Rule::Inputs;
     let mut twice = three(0);
@@ -285,7 +285,7 @@ pub fn inputs_duplicated_and_misvalued() {
 }
 
 /// A batch without burns moves the wallet's coins to the wallet, and nowhere else.
-pub fn batches_without_burns_that_pay_somebody() {
+pub(crate) fn batches_without_burns_that_pay_somebody() {
     let mut federation = Federation::new();
     let refresh = Plan {
         amounts: vec![],

@@ -17,8 +17,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::client::TlsStream;
 
 /// A provisioned signer of member 0, which runs, and what the attacker reaches it by: every certificate that was issued.
-pub struct SignerProcess {
-    pub rig: Rc<Rig>,
+pub(crate) struct SignerProcess {
+    pub(crate) rig: Rc<Rig>,
     running: Option<Running>,
     connections: BTreeMap<&'static str, TlsStream<TcpStream>>,
     runtime: Runtime,
@@ -26,7 +26,7 @@ pub struct SignerProcess {
 
 impl SignerProcess {
     /// Provisions a signer for a chain, and starts it.
-    pub fn provision(setup: &Setup, checkpoint: (u32, bitcoin::BlockHash)) -> Self {
+    pub(crate) fn provision(setup: &Setup, checkpoint: (u32, bitcoin::BlockHash)) -> Self {
         let mut rig = Rig::with_limits(setup.limits);
         let mut spec = fixtures::spec(Some(&Card {
             bls: rig.card.bls,
@@ -56,7 +56,7 @@ impl SignerProcess {
 
     /// A second instance: copies of the keys and of the state, asked with the same certificates. The outside counter is
     /// the same, since no copy takes it along.
-    pub fn second_instance(&self) -> Result<Self, String> {
+    pub(crate) fn second_instance(&self) -> Result<Self, String> {
         copy_state(&self.rig, "state.redb", "copy.redb");
         std::fs::copy(self.rig.path("keys.json"), self.rig.path("copy.json")).unwrap();
         let config = self.rig.path("signer.toml");
@@ -72,17 +72,17 @@ impl SignerProcess {
     }
 
     /// Copies the state away, as a backup does.
-    pub fn snapshot(&self, name: &str) {
+    pub(crate) fn snapshot(&self, name: &str) {
         copy_state(&self.rig, "state.redb", name);
     }
 
     /// Puts a copy back in place of the state.
-    pub fn restore(&self, name: &str) {
+    pub(crate) fn restore(&self, name: &str) {
         copy_state(&self.rig, name, "state.redb");
     }
 
     /// Bytes that the signer has written: state, audit log and messages.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         let audit = folder_of(&self.rig, "state.redb");
         let segments = std::fs::read_dir(audit).into_iter().flatten();
         [self.rig.path("state.redb"), self.running().log.clone()]
@@ -92,21 +92,21 @@ impl SignerProcess {
             .sum()
     }
 
-    pub fn chain(&self) -> &Chain {
+    pub(crate) fn chain(&self) -> &Chain {
         &self.rig.honest.chain
     }
 
-    pub fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
     }
 
     /// Asks as a node does.
-    pub fn ask(&mut self, request: Request) -> Reply {
+    pub(crate) fn ask(&mut self, request: Request) -> Reply {
         self.ask_as(Role::Node, request)
     }
 
     /// Asks with the certificate of a role, over a connection that is kept.
-    pub fn ask_as(&mut self, role: Role, request: Request) -> Reply {
+    pub(crate) fn ask_as(&mut self, role: Role, request: Request) -> Reply {
         let frame = envelope(PROTOCOL_VERSION, request);
         let (rig, running) = (&self.rig, self.running.as_ref().unwrap());
         let connections = &mut self.connections;
@@ -122,7 +122,7 @@ impl SignerProcess {
     }
 
     /// Sends bytes on a connection of their own; the answer, or none where the signer closes the connection.
-    pub fn send(&self, certificate: Option<&str>, bytes: &[u8]) -> Option<Reply> {
+    pub(crate) fn send(&self, certificate: Option<&str>, bytes: &[u8]) -> Option<Reply> {
         self.runtime.block_on(async {
             let connection = self.rig.raw(self.running(), certificate, &[&TLS13]).await;
             let mut stream = connection.ok()?;
@@ -134,20 +134,20 @@ impl SignerProcess {
     }
 
     /// An orderly stop.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.connections.clear();
         let running = self.running.take().unwrap();
         assert!(running.stop(), "the signer ends well");
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.connections.clear();
         drop(self.running.take());
     }
 
     /// Starts it again on whatever is on its disk; what it said where it would not.
-    pub fn start(&mut self) -> Result<(), String> {
+    pub(crate) fn start(&mut self) -> Result<(), String> {
         self.running = Some(self.rig.try_start()?);
         Ok(())
     }

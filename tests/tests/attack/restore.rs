@@ -30,7 +30,7 @@ fn silent(federation: &mut Federation) -> Option<Rule> {
 }
 
 /// A state from a backup, put back after the signer went on from it: it may have voted, proposed and paid since.
-pub fn n1_an_old_snapshot_is_put_back() {
+pub(crate) fn n1_an_old_snapshot_is_put_back() {
     let mut federation = Federation::with(&setup());
     federation.skip_to_now();
     federation.serves();
@@ -83,7 +83,7 @@ pub fn n1_an_old_snapshot_is_put_back() {
 }
 
 /// A copy that is killed in the middle of its lease, without an orderly stop: the floor holds.
-pub fn n1_a_snapshot_of_a_signer_that_was_killed() {
+pub(crate) fn n1_a_snapshot_of_a_signer_that_was_killed() {
     let mut federation = Federation::with(&setup());
     federation.skip_to_now();
     federation.serves();
@@ -103,7 +103,7 @@ pub fn n1_a_snapshot_of_a_signer_that_was_killed() {
 }
 
 /// The counter is taken away, set back, or replaced by another one.
-pub fn n1_the_counter_is_removed_or_set_back() {
+pub(crate) fn n1_the_counter_is_removed_or_set_back() {
     let mut federation = Federation::with(&setup());
     federation.skip_to_now();
     let path = federation.signer.rig.path("counter");
@@ -158,7 +158,7 @@ fn refused_by_either(second: &mut SignerProcess, request: Request) {
 }
 
 /// Regression N2: two instances with one key. A copy of keys and state, started while the first one runs.
-pub fn n2_two_instances() {
+pub(crate) fn n2_two_instances() {
     let mut federation = Federation::with(&setup());
     federation.skip_to_now();
     federation.serves();
@@ -187,7 +187,7 @@ pub fn n2_two_instances() {
 }
 
 /// Regression N2 (watermarks that are not on disk): `kill -9` after each signature, then a conflict with it.
-pub fn n2_a_signer_killed_after_each_signature() {
+pub(crate) fn n2_a_signer_killed_after_each_signature() {
     let mut federation = Federation::with(&setup());
     for round in 0..6u8 {
         federation.skip_to_now();
@@ -228,7 +228,7 @@ pub fn n2_a_signer_killed_after_each_signature() {
 }
 
 /// Restarts, orderly and not, with headers released in between, open no window that is full.
-pub fn restarts_open_no_window() {
+pub(crate) fn restarts_open_no_window() {
     let mut federation = Federation::with(&Setup {
         policy: |policy| {
             policy.slot_horizon_slots = 1_000;

@@ -11,7 +11,7 @@ use bitcoin::{OutPoint, ScriptBuf, Transaction};
 const RULE: Rule = Rule::DepositProof;
 
 /// Branches, coinbases and places: forged, truncated, swapped and replayed.
-pub fn deposit_proofs_forged_truncated_swapped_and_replayed() {
+pub(crate) fn deposit_proofs_forged_truncated_swapped_and_replayed() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let older = federation.deposited(&[1_000_000, 4_000_000, 1_000_000, 1_000_000]);
@@ -105,7 +105,7 @@ pub fn deposit_proofs_forged_truncated_swapped_and_replayed() {
 
 /// Regression N7 (CVE-2017-12842): a transaction of 64 bytes, mined for the purpose, whose halves seem to be two nodes of
 /// the tree, over a deposit that is in no block.
-pub fn n7_a_transaction_of_64_bytes_as_an_inner_node() {
+pub(crate) fn n7_a_transaction_of_64_bytes_as_an_inner_node() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let mut short = payment(5);
@@ -150,7 +150,7 @@ pub fn n7_a_transaction_of_64_bytes_as_an_inner_node() {
 }
 
 /// Regression N7, the other way round: two nodes of the tree, sold as a transaction one level higher.
-pub fn n7_an_inner_node_as_a_transaction() {
+pub(crate) fn n7_an_inner_node_as_a_transaction() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let block = federation.deposited(&[1_000_000, 2_000_000, 3_000_000]);
@@ -180,7 +180,7 @@ pub fn n7_an_inner_node_as_a_transaction() {
 }
 
 /// Regression N7 (CVE-2012-2459): the last node of a row of odd length has a second path, so a deposit has a second place.
-pub fn n7_a_repeated_node_as_a_second_place() {
+pub(crate) fn n7_a_repeated_node_as_a_second_place() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     // Coinbase and two deposits: the second's row is odd, and so is the row above with four.
@@ -225,7 +225,7 @@ pub fn n7_a_repeated_node_as_a_second_place() {
 }
 
 /// A first transaction that is proven and no coinbase: then nothing fixes the tree's depth.
-pub fn n7_blocks_whose_first_transaction_is_no_coinbase() {
+pub(crate) fn n7_blocks_whose_first_transaction_is_no_coinbase() {
     type Change = fn(&mut Transaction);
     let changes: [(&str, Change); 4] = [
         ("an outpoint that is not null", |tx| {

@@ -10,7 +10,7 @@ use alys_protocol::signer::{Reply, Request};
 use alys_protocol::units::{BurnSequence, ChainId, Epoch, Slot};
 
 /// Regression A10: two blocks in one slot, whichever is asked for first.
-pub fn a10_two_blocks_in_one_slot() {
+pub(crate) fn a10_two_blocks_in_one_slot() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let first = federation.child(|_| ());
@@ -38,7 +38,7 @@ pub fn a10_two_blocks_in_one_slot() {
 }
 
 /// Slots that were passed over may not be voted in later, and a lower parent not extended.
-pub fn a10_lower_slots_and_lower_parents() {
+pub(crate) fn a10_lower_slots_and_lower_parents() {
     let mut federation = Federation::new();
     federation.honest.grow(4);
     let late = federation.honest.child_of(4, 10, |_| ());
@@ -56,7 +56,7 @@ pub fn a10_lower_slots_and_lower_parents() {
 
 /// Every order of the blocks of two chains that fork, three each: what is signed is what the voting rules, written again
 /// in two lines, allow; so the highest slot and the lock never go back, whatever comes when.
-pub fn every_order_of_two_chains() {
+pub(crate) fn every_order_of_two_chains() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let (mut last, mut lock) = (0, 0);
@@ -103,7 +103,7 @@ pub fn every_order_of_two_chains() {
 }
 
 /// A leader is not made to propose twice, in another's slot, or ahead of its clock.
-pub fn a10_two_proposals_in_one_slot() {
+pub(crate) fn a10_two_proposals_in_one_slot() {
     let mut federation = Federation::new();
     // Member 0 leads every fourth slot; genesis is in one of them.
     let first = federation.honest.child_of(0, 8, |_| ()).header;
@@ -170,7 +170,7 @@ pub fn a10_two_proposals_in_one_slot() {
 }
 
 /// A vote far in the future would burn every slot before it.
-pub fn slots_far_in_the_future() {
+pub(crate) fn slots_far_in_the_future() {
     let mut federation = Federation::new();
     federation.honest.grow(3);
     let tip = federation.honest.tip().header.slot.get();

@@ -27,7 +27,7 @@ fn operations(federation: &mut Federation) -> Vec<(&'static str, Request)> {
 }
 
 /// Officers' and auditors' certificates, good for their own operations, for each of a node's.
-pub fn n1_roles_for_operations_of_others() {
+pub(crate) fn n1_roles_for_operations_of_others() {
     let mut federation = Federation::new();
     let operations = operations(&mut federation);
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Node) {
@@ -57,7 +57,7 @@ pub fn n1_roles_for_operations_of_others() {
 }
 
 /// Certificates that nobody issued, that ran out, that are a server's, that have no role or two; and none.
-pub fn n1_certificates_that_are_wrong_for_every_operation() {
+pub(crate) fn n1_certificates_that_are_wrong_for_every_operation() {
     let mut federation = Federation::new();
     let rig = federation.signer.rig.clone();
     let (stranger, node) = (Authority::new("clients"), Role::Node.uri());
@@ -105,7 +105,7 @@ pub fn n1_certificates_that_are_wrong_for_every_operation() {
 }
 
 /// Regression A7: frames too long, cut off, with bytes left over, of another version, or of random bytes.
-pub fn a7_frames_oversized_and_malformed() {
+pub(crate) fn a7_frames_oversized_and_malformed() {
     let mut federation = Federation::new();
     federation.honest.grow(3);
     let vote = federation.honest.approve(&federation.child(|_| ()));
@@ -173,7 +173,7 @@ pub fn a7_frames_oversized_and_malformed() {
 
 /// Requests that a rule refuses, as fast as they go: beyond the rate they are dropped unjudged, they fill no disk, other
 /// certificates are served meanwhile, and the same one is soon after.
-pub fn a_flood_of_refusable_requests() {
+pub(crate) fn a_flood_of_refusable_requests() {
     let mut federation = Federation::with(&Setup {
         limits: "requests_per_second = 20\nrequest_burst = 40\n",
         ..Setup::default()

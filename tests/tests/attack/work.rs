@@ -18,7 +18,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{OutPoint, TxOut};
 
 /// The target of a record in a slot, on top of the federation's tip.
-pub fn target_at(federation: &Federation, slot: Slot) -> Target {
+pub(crate) fn target_at(federation: &Federation, slot: Slot) -> Target {
     let (chain, tip) = (&federation.honest.chain, &federation.honest.tip().header);
     asert::target(
         &chain.spec().mining,
@@ -29,7 +29,7 @@ pub fn target_at(federation: &Federation, slot: Slot) -> Target {
 }
 
 /// The AuxPoW of a record, changed and then worked on again until its hash is within the range.
-pub fn reworked(
+pub(crate) fn reworked(
     record: &mut PowRecord,
     change: impl FnOnce(&mut AuxPow),
     admits: impl Fn(&Target) -> bool,
@@ -43,7 +43,7 @@ pub fn reworked(
 }
 
 /// A federation whose tip has a vault of this many wei, and blocks that may be final below it.
-pub fn with_vault(wei: Option<u128>) -> (Federation, TrieProof) {
+pub(crate) fn with_vault(wei: Option<u128>) -> (Federation, TrieProof) {
     let mut federation = Federation::new();
     federation.honest.grow(5);
     let account = federation.honest.extend_with_vault(wei.map(U256::from));
@@ -72,7 +72,7 @@ fn carrying(
 }
 
 /// Regression A5 and its like: AuxPoW that is none, or for another chain, bundle or payout.
-pub fn a5_auxpow_forged() {
+pub(crate) fn a5_auxpow_forged() {
     let (mut federation, account) = with_vault(None);
     let target = target_at(
         &federation,
@@ -195,7 +195,7 @@ pub fn a5_auxpow_forged() {
 
 /// A share that only a later slot's target admits is refused now, and good in that slot: the target eases with the slot
 /// and with nothing else that nodes choose.
-pub fn an_eased_target() {
+pub(crate) fn an_eased_target() {
     let (mut federation, account) = with_vault(None);
     let slot = federation.honest.tip().header.slot;
     let (now, later) = (
@@ -225,7 +225,7 @@ pub fn an_eased_target() {
 }
 
 /// Ranges that are not the next ones, not final, or shown with other evidence; and a record a second time.
-pub fn bundles_forged_swapped_and_replayed() {
+pub(crate) fn bundles_forged_swapped_and_replayed() {
     let (mut federation, account) = with_vault(None);
     let tip = federation.honest.tip().header.clone();
     let (_, request) = carrying(&federation, &account, (5, 1), |_, state| {
@@ -290,7 +290,7 @@ pub fn bundles_forged_swapped_and_replayed() {
 }
 
 /// Work that was done for one chain's blocks says nothing about another's.
-pub fn work_of_another_chain() {
+pub(crate) fn work_of_another_chain() {
     let (mut federation, account) = with_vault(None);
     let target = target_at(
         &federation,
