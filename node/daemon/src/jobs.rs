@@ -8,7 +8,7 @@ use crate::bitcoin_side::BitcoinSide;
 use crate::execution::Execution;
 use alys_chain::{
     Advance, BlockRuleError, Choices, Class, CursorPlace, Facts, Parent, PegState, PowPlan,
-    Settlement, burns_of_block, check_block, draft, next_batch, replacement,
+    Settlement, batch_to_record, burns_of_block, check_block, draft,
 };
 use alys_execution::receipt::{Receipt, receipt_proof};
 use alys_execution::{Heads, PayloadStatus, execution_header_rlp};
@@ -263,8 +263,8 @@ pub(crate) struct BuildPlan {
     pub(crate) history_root: HistoryRoot,
     pub(crate) share: Option<Share>,
     pub(crate) heads: Heads,
-    /// A batch to replace at the present fee rate, if that has risen.
-    pub(crate) stuck: Option<BatchId>,
+    /// Batches to replace at the present fee rate, if that has risen; the one to try first comes first.
+    pub(crate) stuck: Vec<BatchId>,
 }
 
 /// Builds a block, and has the signer sign it.
@@ -328,9 +328,9 @@ async fn peg_progress(
     }
 }
 
-/// The batch to record: a replacement of a stuck one, else the next one, if any.
+/// The batch to record, if any.
 async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Option<BatchRecord> {
-    let waits = state.queue().len() > 0 || plan.stuck.is_some() || !state.utxos().is_empty();
+    let waits = state.queue().len() > 0 || !plan.stuck.is_empty() || !state.utxos().is_empty();
     if !waits {
         return None;
     }
@@ -341,13 +341,8 @@ async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Opti
             return None;
         }
     };
-    if let Some(stuck) = plan.stuck
-        && let Ok(record) = replacement(&tools.chain, state, stuck, plan.slot, rate)
-    {
-        return Some(record);
-    }
     let pow_final = plan.parent.header.pow.height;
-    next_batch(&tools.chain, state, pow_final, plan.slot, rate).ok()
+    batch_to_record(&tools.chain, state, &plan.stuck, pow_final, plan.slot, rate).ok()
 }
 
 /// Gathers what the signer needs to see of a block, and asks it to approve.
