@@ -219,6 +219,10 @@ byte_string!(
     /// Account address of the execution layer.
     EvmAddress[20]
 );
+byte_string!(
+    /// A random number that tells who advanced a signer's outside counter; zeros before anybody did.
+    CounterTag[16]
+);
 
 #[cfg(test)]
 mod tests {

@@ -11,12 +11,15 @@ use crate::certificate::{Certificate, MAX_MEMBERS};
 use crate::execution::Withdrawal;
 use crate::header::Header;
 use crate::history::{HistoryProof, Peaks};
-use crate::peg::{BatchRecord, Burn, MAX_BATCH_BURNS, MAX_BATCH_INPUTS, MAX_TRANSACTION_BYTES};
+use crate::peg::{
+    BatchRecord, Burn, MAX_BATCH_BURNS, MAX_BATCH_INPUTS, MAX_TRANSACTION_BYTES, block_hash,
+};
 use crate::rules::Rule;
 use crate::spec::SchnorrPublicKeyBytes;
-use crate::units::{BurnSequence, ChainId, Epoch, MemberId, Sats, SideHeight, Slot};
+use crate::units::{BtcHeight, BurnSequence, ChainId, Epoch, MemberId, Sats, SideHeight, Slot};
 use alloc::boxed::Box;
 use alloc::string::String;
+use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 
 byte_string!(
@@ -219,15 +222,32 @@ pub enum Reply {
     Signature(BlsSignature),
     /// To [`Request::SignPegOut`]: one signature per input.
     Shares(BoundedVec<SchnorrSignature, MAX_BATCH_INPUTS>),
-    /// To [`Request::BitcoinHeaders`]: the signer's tip after them.
-    BitcoinTip {
-        /// Height of the signer's best header.
-        height: crate::units::BtcHeight,
-    },
+    /// To [`Request::BitcoinHeaders`]: where the signer's header chain stands after them.
+    Bitcoin(BitcoinStanding),
     /// A rule forbids it.
     Refused(Refusal),
     /// The request was not understood or not allowed on this connection.
     Error(ProtocolError),
+}
+
+/// The newest header of a signer's own chain of Bitcoin headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BitcoinTip {
+    /// Its height.
+    pub height: BtcHeight,
+    /// Its hash.
+    #[serde(with = "block_hash")]
+    pub hash: BlockHash,
+}
+
+/// Where a signer's chain of Bitcoin headers stands, so that a node knows what to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BitcoinStanding {
+    /// The newest header; none before the chain was opened.
+    pub tip: Option<BitcoinTip>,
+    /// The lowest height that may still change. Before the chain is opened: the height of the first header that the
+    /// first request must have.
+    pub from: BtcHeight,
 }
 
 /// Why a signer will not sign: which rule, what it expected, what it found.
@@ -303,6 +323,12 @@ pub struct SignerStatus {
     pub lock: SideHeight,
     /// The first burn it has signed no batch for.
     pub next_burn: BurnSequence,
+    /// Its chain of Bitcoin headers.
+    pub bitcoin: BitcoinStanding,
+    /// The outside counter that tells a restored state from the newest one, in words.
+    pub counter: String,
+    /// Why it signs nothing, where it does not (rules `fresh` and `counter`).
+    pub silent: Option<Refusal>,
 }
 
 /// A message that does not fit a frame, or a frame that is no message.

@@ -145,7 +145,11 @@ pub fn write_policy(
         format: PolicyFormat::V1,
         chain_id: parameters.chain_id,
         iteration,
-        policy: Policy::template(&parameters.pegout, parameters.mining.pow_limit),
+        policy: Policy::template(
+            &parameters.pegout,
+            &parameters.deposits,
+            parameters.mining.pow_limit,
+        ),
     };
     write(path, comment, &file)
 }

@@ -199,6 +199,13 @@ fn replies() -> Vec<Reply> {
         expected: "one".to_owned(),
         found: "another".to_owned(),
     });
+    let standing = BitcoinStanding {
+        tip: Some(BitcoinTip {
+            height: BtcHeight::new(36),
+            hash: bitcoin::BlockHash::from_byte_array([37; 32]),
+        }),
+        from: BtcHeight::new(30),
+    };
     let status = SignerStatus {
         software: "alys-signer 0.1.0".to_owned(),
         protocol: PROTOCOL_VERSION,
@@ -212,14 +219,15 @@ fn replies() -> Vec<Reply> {
         last_slot: Slot::new(31),
         lock: SideHeight::new(32),
         next_burn: BurnSequence::new(33),
+        bitcoin: standing,
+        counter: "file".to_owned(),
+        silent: None,
     };
     [
         Reply::Status(Box::new(status)),
         Reply::Signature(BlsSignature::new([34; 96])),
         Reply::Shares(bounded(vec![SchnorrSignature::new([35; 64]); 2])),
-        Reply::BitcoinTip {
-            height: BtcHeight::new(36),
-        },
+        Reply::Bitcoin(standing),
     ]
     .into_iter()
     .chain(refusals.map(Reply::Refused))
@@ -244,7 +252,7 @@ fn reply_kind(reply: &Reply) -> &'static str {
         Reply::Status(_) => "status",
         Reply::Signature(_) => "signature",
         Reply::Shares(_) => "shares",
-        Reply::BitcoinTip { .. } => "bitcoin-tip",
+        Reply::Bitcoin(_) => "bitcoin",
         Reply::Refused(_) => "refused",
         Reply::Error(ProtocolError::Version { .. }) => "error-version",
         Reply::Error(ProtocolError::Malformed(_)) => "error-malformed",
@@ -325,10 +333,10 @@ const REQUESTS: [(&str, &str); 5] = [
     ("bitcoin-headers", "cdd42803f0f43a7d"),
 ];
 const REPLIES: [(&str, &str); 10] = [
-    ("status", "56cdacf034fb7044"),
+    ("status", "46d33932a8f368ba"),
     ("signature", "23329644cc797b4a"),
     ("shares", "dd22a7abdfc9d7b2"),
-    ("bitcoin-tip", "0629b764f6ac4678"),
+    ("bitcoin", "ad6fa579a198ab66"),
     ("refused", "1d696c74143074fe"),
     ("error-version", "ac98f7ba511b7f58"),
     ("error-malformed", "26fe028804546260"),

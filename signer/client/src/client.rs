@@ -5,11 +5,13 @@ use crate::error::{ClientError, connection_error};
 use crate::frame::{self, ReadError};
 use crate::pem;
 use alys_protocol::bls::BlsSignature;
+use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::SpecDigest;
 use alys_protocol::header::Header;
 use alys_protocol::signer::{
-    ApproveRequest, PROTOCOL_VERSION, PegOutRequest, ProtocolError, Reply, Request,
-    RequestEnvelope, SchnorrSignature, SignerStatus, decode_frame, encode_frame,
+    ApproveRequest, BitcoinHeaderBytes, BitcoinStanding, MAX_BITCOIN_HEADERS, PROTOCOL_VERSION,
+    PegOutRequest, ProtocolError, Reply, Request, RequestEnvelope, SchnorrSignature, SignerStatus,
+    decode_frame, encode_frame,
 };
 use alys_protocol::units::{ChainId, MemberId};
 use rustls::pki_types::ServerName;
@@ -139,6 +141,20 @@ impl SignerClient {
         match self.request(Request::SignPegOut(Box::new(request))).await? {
             Reply::Shares(shares) => Ok(shares.into_inner()),
             other => Err(unexpected("shares", other)),
+        }
+    }
+
+    /// Bitcoin headers, each the child of the one before, for the signer's own chain of them; where that stands then.
+    ///
+    /// # Errors
+    /// - [`ClientError::Refused`] where a rule forbids it, and every other [`ClientError`].
+    pub async fn bitcoin_headers(
+        &self,
+        headers: BoundedVec<BitcoinHeaderBytes, MAX_BITCOIN_HEADERS>,
+    ) -> Result<BitcoinStanding, ClientError> {
+        match self.request(Request::BitcoinHeaders(headers)).await? {
+            Reply::Bitcoin(standing) => Ok(standing),
+            other => Err(unexpected("bitcoin", other)),
         }
     }
 
@@ -295,7 +311,7 @@ fn unexpected(expected: &'static str, reply: Reply) -> ClientError {
             ClientError::Forbidden { role, operation }
         }
         Reply::Error(error) => ClientError::Signer(error),
-        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::BitcoinTip { .. } => {
+        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::Bitcoin(_) => {
             ClientError::Reply { expected }
         }
     }

@@ -9,7 +9,7 @@ use alys_protocol::units::{MemberId, Slot};
 use alys_signer_core::{Durable, Policy, Signer};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fixtures::pegout::{Plan, outpoint, request};
-use fixtures::{Honest, bls_key, schnorr_key, x_only};
+use fixtures::{Honest, bls_key, context, schnorr_key, x_only};
 use std::hint::black_box;
 
 const NOW: Slot = Slot::new(fixtures::GENESIS_SLOT + 100_000);
@@ -34,7 +34,7 @@ fn approve(criterion: &mut Criterion) {
     group.bench_function("decision", |bencher| {
         bencher.iter_batched(
             || Durable::trust_loaded(alys_signer_core::state::VoteState::default()),
-            |state| black_box(signer.approve(&state, NOW, &approve).unwrap()),
+            |state| black_box(signer.approve(&state, &context(NOW), &approve).unwrap()),
             BatchSize::SmallInput,
         );
     });
@@ -78,7 +78,13 @@ fn peg_out(criterion: &mut Criterion) {
         group.bench_function(format!("{burns} burns"), |bencher| {
             bencher.iter_batched(
                 || Durable::trust_loaded(alys_signer_core::state::PegOutState::default()),
-                |state| black_box(signer.sign_peg_out(&state, [1; 32], &request).unwrap()),
+                |state| {
+                    black_box(
+                        signer
+                            .sign_peg_out(&state, &context(NOW), [1; 32], &request)
+                            .unwrap(),
+                    )
+                },
                 BatchSize::SmallInput,
             );
         });

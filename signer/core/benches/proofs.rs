@@ -1,8 +1,6 @@
 //! What each proof verifier costs beside the hashes that it cannot do without, over the same bytes in the same run.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "../tests/fixtures/evidence.rs"]
-mod evidence;
 #[path = "../tests/fixtures/mod.rs"]
 mod fixtures;
 
@@ -16,7 +14,7 @@ use alys_signer_core::pegout::burn::{burn_emitter, burn_proof, burn_status};
 use alys_signer_core::pow::{self, Work};
 use alys_signer_core::proof::account;
 use criterion::{Criterion, criterion_group, criterion_main};
-use evidence::{event, receipt, state};
+use fixtures::evidence::{event, receipt, state};
 use fixtures::{Honest, pegout};
 use std::hint::black_box;
 

@@ -22,7 +22,8 @@ mod network;
 mod ring;
 pub mod rules;
 
-pub use client::{LightClient, SetupError, Standing};
+pub use alys_protocol::signer::{BitcoinStanding as Standing, BitcoinTip as Tip};
+pub use client::{LightClient, SetupError};
 pub use network::NetworkRules;
 pub use ring::{HeaderChain, LoadError, StoredHeaders, Update};
 
@@ -98,16 +99,6 @@ impl Checkpoint {
             hash: bitcoin.start_hash,
         }
     }
-}
-
-/// The newest header of the best chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tip {
-    /// Its height.
-    pub height: BtcHeight,
-    /// Its hash.
-    #[serde(with = "block_hash")]
-    pub hash: BlockHash,
 }
 
 /// Headers of one chain by height, without gaps up to the tip; on whatever medium they are.

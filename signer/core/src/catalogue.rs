@@ -1,80 +1,9 @@
-//! The rules in words and since when they hold: the source of `docs/policy-rules.md`.
+//! The rules in words: the source of `docs/policy-rules.md`.
 
 use alloc::format;
 use alloc::string::String;
 use alys_protocol::rules::Rule;
 use core::fmt::Write as _;
-
-/// Whether a rule is enforced by this code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enforced {
-    /// Every request that it concerns is judged by it.
-    Now,
-    /// With the proofs of issue 3; until then nodes check it.
-    WithProofs,
-}
-
-/// Since when a rule is enforced.
-pub const fn enforced(rule: Rule) -> Enforced {
-    match rule {
-        Rule::Chain
-        | Rule::Epoch
-        | Rule::Leader
-        | Rule::SlotMonotonic
-        | Rule::SlotHorizon
-        | Rule::ParentCertified
-        | Rule::LongestChain
-        | Rule::Height
-        | Rule::History
-        | Rule::Counters
-        | Rule::ExecutionHeader
-        | Rule::PowDistance
-        | Rule::Finality
-        | Rule::BurnSequence
-        | Rule::BatchRecorded
-        | Rule::OutputsExact
-        | Rule::Change
-        | Rule::FeeRate
-        | Rule::FeeAbsolute
-        | Rule::TxShape
-        | Rule::Inputs
-        | Rule::Replacement
-        | Rule::CapSingle
-        | Rule::CapWindow
-        | Rule::CountWindow
-        | Rule::Destination
-        | Rule::Paused
-        | Rule::Exclusive
-        | Rule::Rate
-        | Rule::Quorum
-        | Rule::Iteration => Enforced::Now,
-        Rule::WithdrawalsExact
-        | Rule::DepositProof
-        | Rule::DepositDepth
-        | Rule::DepositOrder
-        | Rule::DepositScript
-        | Rule::FeesProof
-        | Rule::Supply
-        | Rule::MintWindow
-        | Rule::Target
-        | Rule::Coinbase
-        | Rule::Commitment
-        | Rule::ChainSlot
-        | Rule::Bundle
-        | Rule::PowFloor
-        | Rule::HeaderLink
-        | Rule::HeaderWork
-        | Rule::HeaderRetarget
-        | Rule::HeaderPace
-        | Rule::ReorgDepth
-        | Rule::BurnProof
-        | Rule::BurnEmitter
-        | Rule::BurnStatus
-        | Rule::Hold
-        | Rule::Fresh
-        | Rule::Counter => Enforced::WithProofs,
-    }
-}
 
 /// What a rule demands, in one sentence.
 pub const fn sentence(rule: Rule) -> &'static str {
@@ -102,7 +31,7 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::WithdrawalsExact => "The withdrawals are exactly those of proven deposits and fees.",
         Rule::DepositProof => "Each deposit is proven in its Bitcoin block.",
         Rule::DepositDepth => {
-            "Each deposit is buried deep enough in the signer's own header chain."
+            "The new cursor has the spec's confirmations in the signer's own chain of Bitcoin headers, and each deposit `deposit_confirmations`."
         }
         Rule::DepositOrder => "Deposits' positions strictly increase between the two cursors.",
         Rule::DepositScript => "Each deposit pays the federation's script in the exact form.",
@@ -116,12 +45,22 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::Commitment => "The coinbase commits to the bundle exactly once.",
         Rule::ChainSlot => "The commitment is in this chain's slot of the chain tree.",
         Rule::Bundle => "The bundle is the range that the headers claim.",
-        Rule::PowFloor => "The work over a burn meets the policy's floor.",
+        Rule::PowFloor => {
+            "The work over a burn meets `pow_floor_target`, whatever the chain's own target."
+        }
         Rule::HeaderLink => "A Bitcoin header links to a known one.",
-        Rule::HeaderWork => "A Bitcoin header has its work.",
-        Rule::HeaderRetarget => "A Bitcoin header's difficulty follows the rules.",
-        Rule::HeaderPace => "Bitcoin headers arrive at their pace.",
-        Rule::ReorgDepth => "A Bitcoin reorganisation is not too deep.",
+        Rule::HeaderWork => {
+            "A Bitcoin header meets its target, and its time is above the median of the last eleven and at most 2 h past the clock."
+        }
+        Rule::HeaderRetarget => {
+            "A Bitcoin header has the difficulty that follows from those before it."
+        }
+        Rule::HeaderPace => {
+            "No deposit is minted while the Bitcoin tip lags the clock by more than 3 h, or the last `pace_headers` headers took more than twice their time."
+        }
+        Rule::ReorgDepth => {
+            "A Bitcoin reorganisation takes at most `max_reorg_blocks` off the signer's chain of headers."
+        }
         Rule::Finality => {
             "The recording block is final: three headers in consecutive slots, one certificate of the third."
         }
@@ -145,19 +84,23 @@ pub const fn sentence(rule: Rule) -> &'static str {
         }
         Rule::CapSingle => "No payment, its share of the fee included, is above `cap_single_sats`.",
         Rule::CapWindow => {
-            "What leaves, fees included, is at most `cap_window_sats` in any `window_seconds` of the signer's clock; a family counts once, at its largest member (until the clock has Bitcoin's headers, each batch by itself)."
+            "What leaves, fees included, is at most `cap_window_sats` in any `window_seconds` of the signer's clock; a family counts once, at its largest member."
         }
         Rule::CountWindow => {
-            "Payments are at most `count_window_payments` in any `window_seconds` of the signer's clock (until the clock has Bitcoin's headers, each batch by itself)."
+            "Payments are at most `count_window_payments` in any `window_seconds` of the signer's clock."
         }
         Rule::Hold => {
             "Payments of `hold_from_sats` or more wait until `hold_blocks` from their burn's block on are final by proof of work."
         }
         Rule::Destination => "Payments go where `destinations` allows, and not where it denies.",
         Rule::Paused => "No officer has paused the signer's peg-outs.",
-        Rule::Fresh => "The signer's state is the newest there is.",
+        Rule::Fresh => {
+            "The signer's state is the newest there is: the outside counter stands where the state left it."
+        }
         Rule::Exclusive => "One process at a time holds keys and state.",
-        Rule::Counter => "The outside counter advances.",
+        Rule::Counter => {
+            "The outside counter advanced from where the state left it, by this signer and no other."
+        }
         Rule::Rate => "Requests of one certificate stay within their rate.",
         Rule::Quorum => "A policy is signed by at least the threshold of different officers.",
         Rule::Iteration => {
@@ -172,19 +115,11 @@ pub fn page() -> String {
         "# Policy rules\n\n\
          Generated from the rules' enum; `UPDATE_DOCS=1 cargo test -p alys-signer-core --test catalogue` writes it anew.\n\n\
          A refusal names its rule, what the rule expected and what it found. Each rule is one function under its name in\n\
-         `signer/core`. Where a rule is not yet enforced by signers, nodes check it before they ask for a vote.\n\n\
-         | area | rule | demands | enforced since |\n|---|---|---|---|\n",
+         `signer/core`, and every signer enforces every rule.\n\n\
+         | area | rule | demands |\n|---|---|---|\n",
     );
     for rule in Rule::ALL {
-        let since = match enforced(*rule) {
-            Enforced::Now => "now",
-            Enforced::WithProofs => "issue 3",
-        };
-        let row = format!(
-            "| {} | `{rule}` | {} | {since} |\n",
-            rule.area(),
-            sentence(*rule)
-        );
+        let row = format!("| {} | `{rule}` | {} |\n", rule.area(), sentence(*rule));
         // Writing to a string cannot fail.
         let _ = page.write_str(&row);
     }

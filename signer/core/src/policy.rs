@@ -4,10 +4,11 @@ mod destination;
 
 pub use destination::{Destinations, ScriptPattern, ScriptPatternError, Template};
 
+use crate::btc;
 use crate::clock::{MAX_LEAD_MS, Seconds};
 use crate::window::{Limit, Payments};
 use alloc::string::{String, ToString};
-use alys_protocol::spec::{Chain, PegOutSpec, Target};
+use alys_protocol::spec::{Chain, DepositSpec, PegOutSpec, Target};
 use alys_protocol::units::{ChainId, Sats, SatsPerKvb};
 use core::fmt::Display;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,14 @@ pub struct Policy {
     pub mint_window_seconds: Seconds,
     /// The most that deposits may mint in that window. A single deposit above it waits until officers raise it.
     pub mint_window_sats: Sats,
+    /// Confirmations of a deposit in the signer's own chain of Bitcoin headers.
+    pub deposit_confirmations: u32,
+    /// Bitcoin headers over which rule `header-pace` looks.
+    pub pace_headers: u32,
+    /// Blocks that a Bitcoin reorganisation may take off the signer's chain of headers.
+    pub max_reorg_blocks: u32,
+    /// The easiest target of a Bitcoin header that the signer takes: what the difficulty has not been below for long.
+    pub header_floor_target: Target,
     /// Payments of at least this amount are held.
     pub hold_from_sats: Sats,
     /// Side blocks, final by proof of work, from a held payment's burn on before it is signed.
@@ -117,6 +126,13 @@ pub const MAX_WINDOW_SECONDS: u64 = 90 * 24 * 60 * 60;
 /// The longest hold: a week of slots of 2 s. A hold may delay, never block for ever.
 pub const MAX_HOLD_BLOCKS: u64 = 302_400;
 
+/// The most confirmations that a deposit may need: two weeks of blocks, half of what the ring of headers keeps.
+pub const MAX_DEPOSIT_CONFIRMATIONS: u32 = 2016;
+
+/// Headers over which the template looks for a slow pace: honest miners miss it once in a million.
+const TEMPLATE_PACE_HEADERS: u32 = 36;
+/// Blocks of a reorganisation in the template: a day of them.
+const TEMPLATE_REORG_BLOCKS: u32 = 144;
 /// Windows of the template: a day, ...
 const TEMPLATE_WINDOW_SECONDS: u64 = 24 * 60 * 60;
 /// ... with room for as many of the largest batches.
@@ -127,11 +143,11 @@ impl Policy {
     /// largest batches and mints of twice their value; the chain's own easiest work; no hold, any destination.
     pub fn of_chain(chain: &Chain) -> Self {
         let spec = chain.spec();
-        Self::template(&spec.pegout, spec.mining.pow_limit)
+        Self::template(&spec.pegout, &spec.deposits, spec.mining.pow_limit)
     }
 
     /// [`Self::of_chain`] of what is known before there is a chain spec.
-    pub fn template(pegout: &PegOutSpec, pow_limit: Target) -> Self {
+    pub fn template(pegout: &PegOutSpec, deposits: &DepositSpec, pow_limit: Target) -> Self {
         // A batch cannot be larger than the standard limit of 100,000 vbytes.
         let max_fee = pegout.max_fee_rate_sats_per_kvb.get().saturating_mul(100);
         let largest = pegout.max_batch_value_sats.saturating_add(max_fee);
@@ -148,6 +164,10 @@ impl Policy {
             ),
             mint_window_seconds: Seconds::new(TEMPLATE_WINDOW_SECONDS),
             mint_window_sats: Sats::new(cap.saturating_mul(2)),
+            deposit_confirmations: deposits.confirmations,
+            pace_headers: TEMPLATE_PACE_HEADERS,
+            max_reorg_blocks: TEMPLATE_REORG_BLOCKS,
+            header_floor_target: Target::new([0xff; 32]),
             hold_from_sats: Sats::ZERO,
             hold_blocks: 0,
             pow_floor_target: pow_limit,
@@ -207,6 +227,12 @@ impl Policy {
             pegout.max_batch_value_sats.get(),
             self.mint_window_sats.get(),
         )?;
+        // Leaders consume deposits as early as the spec lets them: a policy may only be stricter.
+        at_least(
+            "deposit_confirmations",
+            u64::from(chain.spec().deposits.confirmations),
+            u64::from(self.deposit_confirmations),
+        )?;
         if self.pow_floor_target > mining.pow_limit {
             return Err(PolicyError {
                 field: "pow_floor_target",
@@ -242,14 +268,35 @@ impl Policy {
             at_least(field, MIN_WINDOW_SECONDS, found.get())?;
             at_most(field, MAX_WINDOW_SECONDS, found.get())?;
         }
+        for (field, found, most) in [
+            (
+                "deposit_confirmations",
+                self.deposit_confirmations,
+                MAX_DEPOSIT_CONFIRMATIONS,
+            ),
+            ("pace_headers", self.pace_headers, btc::OPENING_HEADERS - 1),
+            (
+                "max_reorg_blocks",
+                self.max_reorg_blocks,
+                btc::MAX_REORG_BLOCKS,
+            ),
+        ] {
+            at_least(field, 1, u64::from(found))?;
+            at_most(field, u64::from(most), u64::from(found))?;
+        }
         at_most("hold_blocks", MAX_HOLD_BLOCKS, self.hold_blocks)?;
-        if self.pow_floor_target == Target::ZERO {
-            return Err(PolicyError {
-                field: "pow_floor_target",
-                relation: "above",
-                bound: Target::ZERO.to_string(),
-                found: self.pow_floor_target.to_string(),
-            });
+        for (field, found) in [
+            ("pow_floor_target", self.pow_floor_target),
+            ("header_floor_target", self.header_floor_target),
+        ] {
+            if found == Target::ZERO {
+                return Err(PolicyError {
+                    field,
+                    relation: "above",
+                    bound: Target::ZERO.to_string(),
+                    found: found.to_string(),
+                });
+            }
         }
         self.destinations.check_alone()
     }

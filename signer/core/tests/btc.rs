@@ -418,8 +418,13 @@ fn reorg_depth_holds_whatever_the_work() {
         height: height(200),
         hash: BlockHash::all_zeros(),
     };
-    assert_eq!(reorg_depth(10, tip, height(190)), Ok(()));
-    assert_eq!(rule(reorg_depth(10, tip, height(189))), Rule::ReorgDepth);
+    let below = height(100);
+    assert_eq!(reorg_depth(10, below, tip, height(190)), Ok(()));
+    let deep = reorg_depth(10, below, tip, height(189));
+    assert_eq!(rule(deep), Rule::ReorgDepth);
+    assert_eq!(reorg_depth(10, height(195), tip, height(195)), Ok(()));
+    let checkpoint = reorg_depth(10, height(195), tip, height(194));
+    assert_eq!(rule(checkpoint), Rule::ReorgDepth, "officers vouch for it");
 
     let miner = Miner::regtest(200);
     let (client, chain) = miner.fed(150, 10);

@@ -1,8 +1,6 @@
 //! That a peg-out's burns happened: each rule lets honest evidence pass and refuses changed evidence.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "fixtures/evidence.rs"]
-mod evidence;
 mod fixtures;
 
 use alloy_primitives::{Address, B256, Bytes, Log, LogData, keccak256};
@@ -19,7 +17,7 @@ use alys_signer_core::pegout::burn::{
 };
 use alys_signer_core::pegout::evidence::finality;
 use alys_signer_core::pow::{self, Work};
-use evidence::{event, receipt};
+use fixtures::evidence::{event, receipt};
 use fixtures::pegout::{Plan, burn, outpoint};
 use fixtures::{Honest, pegout};
 use proptest::prelude::*;

@@ -8,7 +8,7 @@ use alys_protocol::peg::Cursor;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{PegOutRequest, Refusal};
 use alys_protocol::spec::{Chain, Target};
-use alys_protocol::units::{BtcHeight, ChainId, Sats, SideHeight};
+use alys_protocol::units::{BtcHeight, ChainId, Sats};
 use alys_signer_core::admin::{
     MAX_OFFICERS, OfficerKey, Officers, OfficersError, accept_policy, iteration, policy_digest,
     quorum,
@@ -225,20 +225,21 @@ fn hold_delays_large_payments() {
     let request = request(&mut session.honest, &three());
     let batch = Batch::new(&chain, &request).unwrap();
     let mut policy = Policy::of_chain(&chain);
-    let end = SideHeight::new;
-    assert!(hold(&policy, &batch, SideHeight::ZERO).is_err());
-    assert!(hold(&policy, &batch, end(1)).is_ok(), "no hold");
+    let burned = request.burns[0].header.height;
+    let end = |later: u64| burned.saturating_add(later);
+    assert!(hold(&policy, &batch, burned.saturating_sub(1)).is_err());
+    assert!(hold(&policy, &batch, end(0)).is_ok(), "no hold");
     policy.hold_blocks = 100;
     policy.hold_from_sats = Sats::new(30_000_000);
-    let refusal = hold(&policy, &batch, end(100)).unwrap_err();
+    let refusal = hold(&policy, &batch, end(99)).unwrap_err();
     assert_eq!(refusal.rule, Rule::Hold);
     assert!(refusal.expected.contains("burn 1 of 30000000 sat"));
     assert!(
-        hold(&policy, &batch, end(101)).is_ok(),
-        "all were in block 1"
+        hold(&policy, &batch, end(100)).is_ok(),
+        "all were in one block"
     );
     policy.hold_from_sats = Sats::new(30_000_001);
-    assert!(hold(&policy, &batch, end(1)).is_ok(), "none is that large");
+    assert!(hold(&policy, &batch, end(0)).is_ok(), "none is that large");
 }
 
 #[test]

@@ -184,7 +184,10 @@ fn the_second_header_itself_may_record_the_batch() {
     let mut session = Session::new();
     session.honest.grow(2);
     let mut request = request(&mut session.honest, &three());
-    let headers = [2, 3, 4].map(|place: usize| session.honest.links[place].header.clone());
+    let place = usize::try_from(request.recording.height.get()).unwrap();
+    let headers = [place - 1, place, place + 1].map(|at| session.honest.links[at].header.clone());
+    let (second, carrier) = (place as u64, place as u64 - 1);
+    request.pow = Some(session.honest.pow_finality(second, carrier));
     assert_eq!(headers[1].id(), request.recording.id());
     request.finality.certificate = session.honest.certificate(headers[2].id());
     request.finality.headers = headers;

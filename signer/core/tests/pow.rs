@@ -1,8 +1,6 @@
 //! Rules of area `pow` for approvals: the range, the proof of merged mining, the target.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "fixtures/evidence.rs"]
-mod evidence;
 mod fixtures;
 
 use alys_protocol::asert;
@@ -16,8 +14,8 @@ use alys_protocol::spec::{Chain, Target};
 use alys_protocol::units::{PowCount, SideHeight, Slot};
 use alys_signer_core::pow::{self, Work};
 use bitcoin::ScriptBuf;
-use evidence::link_coinbase;
 use fixtures::Honest;
+use fixtures::evidence::link_coinbase;
 use proptest::prelude::*;
 
 const EASY: Target = Target::new([0x3f; 32]);

@@ -1,8 +1,6 @@
 //! Merkle-Patricia proofs, receipts and accounts: honest ones hold, nothing else does, and no bytes make them panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "fixtures/evidence.rs"]
-mod evidence;
 mod fixtures;
 
 use alloy_primitives::{Address, B256, Bytes, Log, LogData, U256, keccak256};
@@ -11,7 +9,7 @@ use alys_protocol::bytes::EvmAddress;
 use alys_signer_core::proof::{
     AccountError, Receipt, ReceiptError, TrieError, account, lookup, receipt as proven_receipt,
 };
-use evidence::{bounded, receipt, receipts, state, trie};
+use fixtures::evidence::{bounded, receipt, receipts, state, trie};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,6 @@
 //! Rules `fees-proof`, `withdrawals-exact` and `supply`: nothing is minted but proven deposits and proven fees.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "fixtures/evidence.rs"]
-mod evidence;
 mod fixtures;
 
 use alloy_primitives::U256;
@@ -15,7 +13,7 @@ use alys_protocol::spec::{Chain, Target};
 use alys_protocol::units::{Gwei, Sats, SideHeight, Wei};
 use alys_signer_core::mint::fees::{FeePayment, FeeShares, fees_proof};
 use alys_signer_core::mint::supply::{supply, withdrawals_exact};
-use evidence::{reseal, state};
+use fixtures::evidence::{reseal, state};
 use fixtures::{Honest, Link, MEMBERS};
 use proptest::prelude::*;
 

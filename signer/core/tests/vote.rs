@@ -21,7 +21,7 @@ use alys_signer_core::signer::BlsIntent;
 use alys_signer_core::state::{Proposed, VoteState};
 use alys_signer_core::vote::{self, ExecutionHeader, final_of_three};
 use alys_signer_core::{Decision, Durable, Persisted, Policy, Signer};
-use fixtures::{Honest, Link, bls_key, schnorr_key, seal, x_only};
+use fixtures::{Honest, Link, bls_key, context, schnorr_key, seal, x_only};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -56,14 +56,14 @@ fn persist(
 
 fn vote(honest: &Honest, state: &Durable<VoteState>, link: &Link) -> Result<VoteState, Refusal> {
     let request = honest.approve(link);
-    let decision = signer(&honest.chain).approve(state, NOW, &request)?;
+    let decision = signer(&honest.chain).approve(state, &context(NOW), &request)?;
     let (state, _) = persist(decision);
     Ok(state.expect("a new vote").get().clone())
 }
 
 fn refused(honest: &Honest, request: &ApproveRequest) -> Rule {
     signer(&honest.chain)
-        .approve(&fresh(), NOW, request)
+        .approve(&fresh(), &context(NOW), request)
         .expect_err("must be refused")
         .rule
 }
@@ -74,7 +74,7 @@ fn refused_with(change: impl FnOnce(&mut Link)) -> Option<Rule> {
     honest.grow(3);
     let link = honest.child_of(3, 1, change);
     signer(&honest.chain)
-        .approve(&fresh(), NOW, &honest.approve(&link))
+        .approve(&fresh(), &context(NOW), &honest.approve(&link))
         .err()
         .map(|refusal| refusal.rule)
 }
@@ -86,7 +86,9 @@ fn an_honest_chain_is_voted_for_and_the_signature_verifies() {
     let mut state = fresh();
     for height in 1..=5u64 {
         let link = honest.extend(1, |_| ()).clone();
-        let decision = signer.approve(&state, NOW, &honest.approve(&link)).unwrap();
+        let decision = signer
+            .approve(&state, &context(NOW), &honest.approve(&link))
+            .unwrap();
         assert!(decision.is_new());
         let (next, intent) = persist(decision);
         state = next.unwrap();
@@ -109,8 +111,10 @@ fn a_repeat_gives_the_recorded_vote_and_does_not_change_the_state() {
     let link = honest.extend(1, |_| ()).clone();
     let signer = signer(&honest.chain);
     let request = honest.approve(&link);
-    let (state, first) = persist(signer.approve(&fresh(), NOW, &request).unwrap());
-    let again = signer.approve(&state.unwrap(), NOW, &request).unwrap();
+    let (state, first) = persist(signer.approve(&fresh(), &context(NOW), &request).unwrap());
+    let again = signer
+        .approve(&state.unwrap(), &context(NOW), &request)
+        .unwrap();
     assert!(!again.is_new());
     let (state, second) = persist(again);
     assert!(state.is_none());
@@ -146,7 +150,7 @@ fn a_failed_write_releases_nothing() {
     let mut honest = Honest::of_four();
     let link = honest.extend(1, |_| ()).clone();
     let decision = signer(&honest.chain)
-        .approve(&fresh(), NOW, &honest.approve(&link))
+        .approve(&fresh(), &context(NOW), &honest.approve(&link))
         .unwrap();
     // There is no intent in the error: nothing to sign with.
     let error = decision.persist(|_state| Err("disk full")).unwrap_err();
@@ -175,7 +179,7 @@ fn leader() {
     // Genesis is in slot 1000 and 1001 mod 4 = 1, so member 0 leads slot 1004.
     let own = honest.child_of(0, 4, |_| ()).header;
     let other = honest.extend(1, |_| ()).header.clone();
-    let decision = signer.sign_proposal(&fresh(), NOW, &own).unwrap();
+    let decision = signer.sign_proposal(&fresh(), &context(NOW), &own).unwrap();
     let (state, intent) = persist(decision);
     let state = state.unwrap();
     assert_eq!(
@@ -186,19 +190,24 @@ fn leader() {
     );
     assert_eq!(
         signer
-            .sign_proposal(&fresh(), NOW, &other)
+            .sign_proposal(&fresh(), &context(NOW), &other)
             .unwrap_err()
             .rule,
         Rule::Leader
     );
     // A repeat is answered, another block of the slot is not.
-    assert!(!signer.sign_proposal(&state, NOW, &own).unwrap().is_new());
+    assert!(
+        !signer
+            .sign_proposal(&state, &context(NOW), &own)
+            .unwrap()
+            .is_new()
+    );
     let rival = honest.child_of(0, 4, |link| {
         link.header.bitcoin.height = BtcHeight::new(101);
     });
     assert_eq!(
         signer
-            .sign_proposal(&state, NOW, &rival.header)
+            .sign_proposal(&state, &context(NOW), &rival.header)
             .unwrap_err()
             .rule,
         Rule::SlotMonotonic
@@ -244,7 +253,7 @@ fn slot_horizon() {
     let at = |back| {
         let now = link.header.slot.saturating_sub(back);
         signer
-            .approve(&fresh(), now, &honest.approve(&link))
+            .approve(&fresh(), &context(now), &honest.approve(&link))
             .map(|_| ())
             .map_err(|refusal| refusal.rule)
     };
@@ -252,7 +261,7 @@ fn slot_horizon() {
     assert_eq!(at(2), Ok(()));
     assert_eq!(at(3), Err(Rule::SlotHorizon));
     let own = honest.child_of(0, 4, |_| ()).header;
-    let refusal = signer.sign_proposal(&fresh(), own.slot.saturating_sub(3), &own);
+    let refusal = signer.sign_proposal(&fresh(), &context(own.slot.saturating_sub(3)), &own);
     assert_eq!(refusal.unwrap_err().rule, Rule::SlotHorizon);
 }
 
@@ -395,7 +404,9 @@ fn counters_of_the_cursor() {
             }
         }
     };
-    assert_eq!(refused_with(to(101, 7, Some([9; 32]))), None);
+    // It passes this rule, and is refused because the signer has no Bitcoin headers.
+    let ahead = refused_with(to(101, 7, Some([9; 32])));
+    assert_eq!(ahead, Some(Rule::DepositOrder));
     assert_eq!(refused_with(to(99, u32::MAX, None)), Some(Rule::Counters));
     assert_eq!(refused_with(to(100, 5, None)), Some(Rule::Counters));
     let other_block = to(100, u32::MAX, Some([9; 32]));
@@ -456,7 +467,9 @@ fn counters_of_work_and_fees() {
             link.header.fees_distributed = Wei::new(fees);
         }
     };
-    assert_eq!(refused_with(pow(pow_record(), 1, 2, 5)), None);
+    // It passes this rule, and is refused because nothing shows the range.
+    let without = refused_with(pow(pow_record(), 1, 2, 5));
+    assert_eq!(without, Some(Rule::Bundle));
     for change in [
         pow(None, 1, 0, 0),
         pow(None, 0, 2, 0),
@@ -561,8 +574,8 @@ fn a1_a_withdrawal_that_the_evidence_does_not_show_is_refused() {
         amount: Gwei::new(1),
     };
     let link = honest.child_of(3, 1, |link| link.withdrawals = vec![withdrawal; 2]);
-    assert!(vote(&honest, &fresh(), &link).is_ok());
     let mut request = honest.approve(&link);
+    assert_eq!(refused(&honest, &request), Rule::WithdrawalsExact);
     request.withdrawals = BoundedVec::new(vec![withdrawal]).unwrap();
     assert_eq!(refused(&honest, &request), Rule::ExecutionHeader);
 }
@@ -572,17 +585,15 @@ fn pow_distance() {
     let mut spec = fixtures::spec(None);
     spec.mining.max_blocks_without_pow = 2;
     let mut honest = Honest::new(Chain::new(spec).unwrap());
-    honest.grow(4);
+    honest.grow(3);
+    let account = honest.extend_with_vault(None);
     // 2, 3, 4 certified: 3 is final for a child of 4, and 3 - 0 > 2.
     let without = honest.child_of(4, 1, |_| ());
     let refusal = vote(&honest, &fresh(), &without).unwrap_err();
     assert_eq!(refusal.rule, Rule::PowDistance);
-    let with = honest.child_of(4, 1, |link| {
-        link.body.pow = pow_record();
-        link.header.pow.count = PowCount::new(1);
-        link.header.pow.height = SideHeight::new(2);
-    });
-    assert!(vote(&honest, &fresh(), &with).is_ok());
+    let (_, with) = honest.child_with_record(3, account);
+    let decision = signer(&honest.chain).approve(&fresh(), &context(NOW), &with);
+    assert!(decision.is_ok());
     // One block earlier 2 is final, and 2 - 0 is not above 2.
     let earlier = honest.child_of(3, 1, |_| ());
     assert!(vote(&honest, &fresh(), &earlier).is_ok());
@@ -653,7 +664,7 @@ proptest! {
             bytes[place] = byte;
         }
         if let Ok(changed) = postcard::from_bytes::<ApproveRequest>(&bytes)
-            && signer.approve(&fresh(), NOW, &changed).is_ok()
+            && signer.approve(&fresh(), &context(NOW), &changed).is_ok()
         {
             prop_assert_eq!(&changed.parent, &honest.tip().header);
             prop_assert_eq!(&changed.body, &link.body);
@@ -675,7 +686,7 @@ proptest! {
         for (parent, after) in asked {
             let link = honest.child_of(parent, after, |_| ());
             let before = state.get().clone();
-            let Ok(decision) = signer(&honest.chain).approve(&state, NOW, &honest.approve(&link)) else {
+            let Ok(decision) = signer(&honest.chain).approve(&state, &context(NOW), &honest.approve(&link)) else {
                 continue;
             };
             let (Some(next), _intent) = persist(decision) else {

@@ -48,14 +48,24 @@ fn main() {
         assert!(matches!(reply, alys_protocol::signer::Reply::Signature(_)));
         let start = Instant::now();
         let intent = plain
-            .transact(|state| signer.approve(state, Slot::new(u64::MAX >> 8), approve))
+            .transact(|state| {
+                signer.approve(
+                    state,
+                    &support::fixtures::context(Slot::new(u64::MAX >> 8)),
+                    approve,
+                )
+            })
             .unwrap()
             .unwrap();
         std::hint::black_box(intent.sign(&key));
         without.push(start.elapsed());
         let state = alys_signer_core::Durable::trust_loaded(Default::default());
         let start = Instant::now();
-        let decision = signer.approve(&state, Slot::new(u64::MAX >> 8), approve);
+        let decision = signer.approve(
+            &state,
+            &support::fixtures::context(Slot::new(u64::MAX >> 8)),
+            approve,
+        );
         assert!(decision.is_ok());
         judged.push(start.elapsed());
         let start = Instant::now();

@@ -6,7 +6,9 @@ pub use policy::PolicyCommand;
 
 use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
 use crate::audit::{AuditError, Recorder};
+use crate::circumstances::{Circumstances, CircumstancesError};
 use crate::config::{Config, ConfigError, Overrides};
+use crate::counter::CounterError;
 use crate::engine::{Engine, unix_now};
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
@@ -126,6 +128,10 @@ pub enum CliError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
+    Circumstances(#[from] CircumstancesError),
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+    #[error(transparent)]
     AuditCommand(#[from] AuditCliError),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -187,6 +193,15 @@ fn init(arguments: &Init) -> Result<(), CliError> {
     let card: MemberCard = keys.card();
     // State first: keys without state cannot be used, state without keys can be made again.
     Store::create(&config.state, &card.bls)?;
+    if let Some(counter) = &config.counter
+        && let Err(error) = counter.open().create()
+    {
+        std::fs::remove_file(&config.state).map_err(io_error(format!(
+            "cannot remove {}",
+            config.state.display()
+        )))?;
+        return Err(error.into());
+    }
     let audit_key = crate::audit::create(&config.state, &keys)?;
     if let Err(error) = seal::seal(&config.keys, &keys, &passphrase, Kdf::default()) {
         std::fs::remove_file(&config.state).map_err(io_error(format!(
@@ -238,7 +253,12 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     );
     let recorder = Recorder::start(store, &signer, &keys, config.audit.clone(), unix_now())?;
     tracing::info!(audit_key = %recorder.public_key(), "the audit log is open");
-    let engine = Engine::new(signer, keys, recorder, hardening.locked);
+    let (counter, lease_slots) = match &config.counter {
+        Some(counter) => (Some(counter.open()), counter.lease_slots),
+        None => (None, 1),
+    };
+    let circumstances = Circumstances::start(&recorder, &signer, counter, lease_slots)?;
+    let engine = Engine::new(signer, keys, recorder, circumstances, hardening.locked);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)

@@ -1,6 +1,7 @@
 //! The daemon's configuration: command line over environment over file, unknown keys refused.
 
 use crate::audit::AuditLimits;
+use crate::counter::{FileCounter, OutsideCounter};
 use crate::policy_file::OfficersConfig;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
@@ -38,6 +39,10 @@ pub struct Config {
     /// How much the audit log keeps.
     #[serde(default)]
     pub audit: AuditLimits,
+    /// The counter that tells a restored state from the newest one. Without it the signer is silent until officers vouch
+    /// for its state.
+    #[serde(default)]
+    pub counter: Option<CounterConfig>,
     /// The policy that officers signed; their signatures lie beside it.
     pub policy: PathBuf,
     /// Who may sign a policy.
@@ -54,6 +59,40 @@ pub struct TlsConfig {
     pub key: PathBuf,
     /// PEM file of the CA that issues client certificates.
     pub client_ca: PathBuf,
+}
+
+/// An outside counter, and how often it advances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CounterConfig {
+    /// What it is.
+    pub kind: CounterKind,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Slots of a lease: the counter advances once per so many, and a start after a crash waits as long.
+    #[serde(default = "default_lease_slots")]
+    pub lease_slots: u64,
+}
+
+/// Kinds of outside counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CounterKind {
+    /// A file, for development: it is as good as the separation of its filesystem.
+    DevelopmentFile,
+}
+
+impl CounterConfig {
+    /// The counter.
+    pub fn open(&self) -> Box<dyn OutsideCounter> {
+        match self.kind {
+            CounterKind::DevelopmentFile => Box::new(FileCounter::new(self.path.clone())),
+        }
+    }
+}
+
+const fn default_lease_slots() -> u64 {
+    8
 }
 
 /// Limits of the transport.
@@ -157,6 +196,11 @@ impl Config {
                 error: Box::new(error),
             })?;
         config.limits.check()?;
+        if let Some(counter) = &config.counter
+            && counter.lease_slots == 0
+        {
+            return Err(ConfigError::Zero("counter.lease_slots"));
+        }
         Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
     }
 
@@ -170,7 +214,12 @@ impl Config {
             &mut self.tls.key,
             &mut self.tls.client_ca,
         ];
-        for path in paths.into_iter().chain(self.listen_file.as_mut()) {
+        let counter = self.counter.as_mut().map(|counter| &mut counter.path);
+        for path in paths
+            .into_iter()
+            .chain(self.listen_file.as_mut())
+            .chain(counter)
+        {
             *path = directory.join(&*path);
         }
         self

@@ -1,13 +1,14 @@
 //! The outside counter that tells a restored snapshot from the newest state (claim C5; rules `fresh` and `counter`).
 //!
 //! It must lie where no snapshot or backup of the state takes it along: a TPM's NV index, a token's object, the device's
-//! flash. [`FileCounter`] is for development: it is as good as the separation of its filesystem.
+//! flash. Beside its value it holds the tag of whoever advanced it last, 24 bytes in all. [`FileCounter`] is for development: it is as good as the separation of its filesystem.
 
 mod file;
 
 pub use file::FileCounter;
 
-use alys_signer_core::freshness::CounterValue;
+use alys_protocol::bytes::CounterTag;
+use alys_signer_core::freshness::CounterMark;
 use std::fmt::Debug;
 use std::io;
 use std::path::PathBuf;
@@ -18,18 +19,19 @@ pub trait OutsideCounter: Debug + Send + Sync {
     /// What and where it is, in words, for `status` and the log.
     fn description(&self) -> String;
 
-    /// Its value; none where there is no counter (yet).
+    /// Where it stands; none where there is no counter (yet).
     ///
     /// # Errors
     /// - [`CounterError`] where it cannot be read or holds no value.
-    fn read(&self) -> Result<Option<CounterValue>, CounterError>;
+    fn read(&self) -> Result<Option<CounterMark>, CounterError>;
 
-    /// Advances it by one from `from`, durably, and returns the new value. Of several callers with one `from`, one succeeds.
+    /// Advances it by one from `from`, durably, under the caller's tag, and returns where it stands. Of several callers with
+    /// one `from`, one succeeds.
     ///
     /// # Errors
     /// - [`CounterError::Moved`] where it does not stand at `from`;
     /// - [`CounterError`] otherwise where it cannot be advanced; it may or may not have moved then.
-    fn advance(&self, from: CounterValue) -> Result<CounterValue, CounterError>;
+    fn advance(&self, from: CounterMark, tag: CounterTag) -> Result<CounterMark, CounterError>;
 
     /// Makes the counter, at zero.
     ///
@@ -44,13 +46,13 @@ pub trait OutsideCounter: Debug + Send + Sync {
 pub enum CounterError {
     /// Another instance advanced it, or it was replaced.
     #[error(
-        "the outside counter {counter}: expected value {expected}, found {found}; is another signer running with these keys?"
+        "the outside counter {counter}: expected {expected}, found {found}; is another signer running with these keys?"
     )]
     Moved {
         /// Which counter.
         counter: String,
         /// Where this signer left it.
-        expected: CounterValue,
+        expected: CounterMark,
         /// Where it stands.
         found: String,
     },
@@ -62,7 +64,7 @@ pub enum CounterError {
     },
     /// It holds something else than a value.
     #[error(
-        "the outside counter {counter}: expected a decimal number and a line's end, found {found}"
+        "the outside counter {counter}: expected a decimal number, a tag and a line's end, found {found}"
     )]
     Malformed {
         /// Which counter.

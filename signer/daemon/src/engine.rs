@@ -1,9 +1,10 @@
 //! Decides one request at a time: judge, persist, sign, release.
 
-use crate::audit::entry::{Inputs, Randomness};
-use crate::audit::recorder::{Audited, TurnedAwayFor};
+use crate::audit::entry::Randomness;
+use crate::audit::recorder::{Audited, Recorded, TurnedAwayFor};
 use crate::audit::{AuditError, Question, Recorder, UnixMillis};
 use crate::authority::Operation;
+use crate::circumstances::{Circumstances, LeaseError, unix_time};
 use crate::keys::Keys;
 use crate::limits::Fingerprint;
 use alys_protocol::bounded::BoundedVec;
@@ -16,6 +17,8 @@ use alys_signer_client::Role;
 use alys_signer_core::persist::Intent;
 use alys_signer_core::state::{PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Persisted, Signer};
+use bitcoin::hashes::Hash as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Program and version.
@@ -27,6 +30,7 @@ pub struct Engine {
     signer: Signer,
     keys: Keys,
     recorder: Recorder,
+    circumstances: Mutex<Circumstances>,
     locked_memory: bool,
 }
 
@@ -54,11 +58,18 @@ impl From<AuditError> for No {
 
 impl Engine {
     /// Puts the parts together.
-    pub fn new(signer: Signer, keys: Keys, recorder: Recorder, locked_memory: bool) -> Self {
+    pub fn new(
+        signer: Signer,
+        keys: Keys,
+        recorder: Recorder,
+        circumstances: Circumstances,
+        locked_memory: bool,
+    ) -> Self {
         Self {
             signer,
             keys,
             recorder,
+            circumstances: Mutex::new(circumstances),
             locked_memory,
         }
     }
@@ -86,52 +97,82 @@ impl Engine {
     }
 
     fn answer(&self, asker: Asker, body: &[u8], request: &Request) -> Result<Reply, No> {
+        let time = unix_now();
+        // Held until the answer is recorded: what the log says of a decision's circumstances is in the log's order.
+        let mut now = self.now();
+        let slot = self.slot(time)?;
         let mut question = Question {
             role: asker.role,
             certificate: asker.certificate,
             operation: Operation::of(request),
             request: subject_digest(request).unwrap_or(Digest::ZERO),
             body,
-            inputs: Inputs::default(),
-            time: unix_now(),
+            inputs: now.inputs(slot),
+            lease: None,
+            time,
         };
         match request {
-            Request::Status => self.status().map(|status| Reply::Status(Box::new(status))),
+            Request::Status => self
+                .status(&now)
+                .map(|status| Reply::Status(Box::new(status))),
             Request::SignProposal(header) => {
-                let now = self.slot(question.time)?;
-                question.inputs.slot = now;
-                self.decide(&question, |state| {
-                    self.signer.sign_proposal(state, now, header)
-                })
-                .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
+                question.lease = now.lease_for(header.slot)?;
+                let context = now.context(&question.inputs, time);
+                let recorded = self.decide(&question, |state| {
+                    self.signer.sign_proposal(state, &context, header)
+                })?;
+                let intent = released(&mut now, &question, recorded)?;
+                Ok(Reply::Signature(self.keys.sign_bls(intent)))
             }
             Request::Approve(approve) => {
-                let now = self.slot(question.time)?;
-                question.inputs.slot = now;
-                self.decide(&question, |state| self.signer.approve(state, now, approve))
-                    .map(|intent| Reply::Signature(self.keys.sign_bls(intent)))
+                question.lease = now.lease_for(approve.header.slot)?;
+                let context = now.context(&question.inputs, time);
+                let recorded = self.decide(&question, |state| {
+                    self.signer.approve(state, &context, approve)
+                })?;
+                let intent = released(&mut now, &question, recorded)?;
+                Ok(Reply::Signature(self.keys.sign_bls(intent)))
             }
             Request::SignPegOut(pegout) => {
                 let randomness = randomness()?;
                 question.inputs.randomness = Some(Randomness(randomness));
-                let intent = self.decide(&question, |state| {
-                    self.signer.sign_peg_out(state, randomness, pegout)
+                question.lease = now.lease_for_peg_out(slot)?;
+                let context = now.context(&question.inputs, time);
+                let recorded = self.decide(&question, |state| {
+                    self.signer
+                        .sign_peg_out(state, &context, randomness, pegout)
                 })?;
+                let intent = released(&mut now, &question, recorded)?;
                 BoundedVec::new(self.keys.sign_schnorr(intent))
                     .map(Reply::Shares)
                     .map_err(|error| internal(error.to_string()))
             }
-            Request::BitcoinHeaders(_) => Err(No::Error(ProtocolError::Unsupported(
-                "this signer keeps no Bitcoin headers yet".to_owned(),
-            ))),
+            Request::BitcoinHeaders(headers) => {
+                let recorded = self.decide(&question, |state| {
+                    let clock = Some(unix_time(time));
+                    self.signer.bitcoin_headers(state, clock, headers)
+                })?;
+                if recorded.new {
+                    now.take_over_bitcoin(&self.recorder)?;
+                }
+                let standing = self.signer.bitcoin_standing(now.bitcoin());
+                Ok(Reply::Bitcoin(standing))
+            }
         }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Circumstances> {
+        // Whoever panicked left nothing half done: each change is one assignment after its record.
+        self.circumstances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn decide<S: Audited, I: Intent>(
         &self,
         question: &Question<'_>,
         judge: impl FnOnce(&Durable<S>) -> Result<Decision<S, I>, Refusal>,
-    ) -> Result<Persisted<I>, No> {
+    ) -> Result<Recorded<I>, No> {
         self.recorder.decide(question, judge)?.map_err(No::Refused)
     }
 
@@ -143,6 +184,9 @@ impl Engine {
 
     /// What the log needs about once a second. Blocks on the disk.
     pub fn tick(&self) {
+        if let Err(error) = self.now().tick(&self.recorder) {
+            tracing::error!(%error, "the window clock cannot be kept");
+        }
         if let Err(error) = self.recorder.tick(unix_now()) {
             tracing::error!(%error, "the audit log cannot be kept");
         }
@@ -150,6 +194,15 @@ impl Engine {
 
     /// The orderly end, after the last request. Blocks on the disk.
     pub fn close(&self) {
+        match self.recorder.read::<VoteState>() {
+            Ok(vote) => {
+                // A proposal's slot may be above the last vote's.
+                let proposed = vote.proposed.map(|proposed| proposed.slot);
+                let last = vote.last_slot.max(proposed.unwrap_or_default());
+                self.now().close(&self.recorder, last);
+            }
+            Err(error) => tracing::error!(%error, "the state cannot be read"),
+        }
         if let Err(error) = self.recorder.close(unix_now()) {
             tracing::error!(%error, "the audit log ends without a checkpoint");
         }
@@ -161,7 +214,7 @@ impl Engine {
         Slot::at(now.get(), duration).ok_or_else(|| internal("the clock shows no slot".to_owned()))
     }
 
-    fn status(&self) -> Result<SignerStatus, No> {
+    fn status(&self, now: &Circumstances) -> Result<SignerStatus, No> {
         let vote: VoteState = self.recorder.read()?;
         let pegout: PegOutState = self.recorder.read()?;
         let chain = self.signer.chain();
@@ -186,7 +239,31 @@ impl Engine {
             last_slot: vote.last_slot,
             lock: vote.lock,
             next_burn: pegout.next_burn,
+            bitcoin: self.signer.bitcoin_standing(now.bitcoin()),
+            counter: now.counter_description(),
+            silent: now.silent().err(),
         })
+    }
+}
+
+/// What a recorded yes releases, once the outside counter has advanced to its lease.
+fn released<I>(
+    now: &mut Circumstances,
+    question: &Question<'_>,
+    recorded: Recorded<I>,
+) -> Result<Persisted<I>, No> {
+    if let (true, Some(lease)) = (recorded.new, question.lease) {
+        now.take(lease)?;
+    }
+    Ok(recorded.intent)
+}
+
+impl From<LeaseError> for No {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Refused(refusal) => Self::Refused(refusal),
+            LeaseError::Entropy(_) => internal(error.to_string()),
+        }
     }
 }
 
@@ -209,7 +286,7 @@ fn randomness() -> Result<[u8; 32], No> {
     Ok(bytes)
 }
 
-/// Names what a request is about: the block, or the batch; none where no decision is made about it.
+/// Names what a request is about: the block, the batch, or the last header's hash in Bitcoin's byte order; none where no decision is made about it.
 pub(crate) fn subject_digest(request: &Request) -> Option<Digest> {
     let bytes = match request {
         Request::SignProposal(header) => header.id().to_bytes(),
@@ -218,7 +295,11 @@ pub(crate) fn subject_digest(request: &Request) -> Option<Digest> {
             let chain = pegout.recording.chain_id;
             pegout.record.id(chain).to_bytes()
         }
-        Request::Status | Request::BitcoinHeaders(_) => return None,
+        Request::BitcoinHeaders(headers) => {
+            let last = headers.last()?;
+            bitcoin::hashes::sha256d::Hash::hash(last.as_bytes()).to_byte_array()
+        }
+        Request::Status => return None,
     };
     Some(Digest::new(bytes))
 }

@@ -2,10 +2,13 @@
 //!
 //! A thin shell around `alys-signer-core`: mutual TLS 1.3 with roles ([`server`], [`authority`]), one durable transaction
 //! per decision ([`engine`], [`store`]), a log of all decisions ([`audit`]), limits that officers sign ([`policy_file`]),
-//! keys made inside and sealed ([`keys`], [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
+//! what decisions rest on besides
+//! ([`circumstances`]: clocks, Bitcoin's headers, the outside [`counter`]), keys made inside and sealed ([`keys`],
+//! [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
 
 pub mod audit;
 pub mod authority;
+pub mod circumstances;
 pub mod cli;
 pub mod config;
 pub mod counter;

@@ -6,7 +6,9 @@ mod v1;
 use alys_protocol::bls::BlsPublicKeyBytes;
 use alys_protocol::bytes::{Digest, SpecDigest};
 use alys_signer_core::Durable;
+use alys_signer_core::btc::HeaderChain;
 use alys_signer_core::clock::ClockState;
+use alys_signer_core::freshness::Lease;
 use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
@@ -24,7 +26,9 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "format";
-const FORMAT: &[u8] = b"alys-signer-state/2";
+const FORMAT: &[u8] = b"alys-signer-state/3";
+/// The format before, which kept no Bitcoin headers and no lease; everything else is the same.
+const FORMAT_2: &[u8] = b"alys-signer-state/2";
 const BLS_KEY: &str = "bls";
 const SPEC_KEY: &str = "spec";
 const OFFICERS_KEY: &str = "officers";
@@ -49,6 +53,14 @@ impl Stored for PegOutState {
 
 impl Stored for AdminState {
     const KEY: &'static str = "admin";
+}
+
+impl Stored for HeaderChain {
+    const KEY: &'static str = "bitcoin";
+}
+
+impl Stored for Lease {
+    const KEY: &'static str = "lease";
 }
 
 impl Stored for ClockState {
@@ -147,6 +159,8 @@ impl Store {
         write(&transaction, &PegOutState::default())?;
         write(&transaction, &AdminState::default())?;
         write(&transaction, &ClockState::default())?;
+        write(&transaction, &HeaderChain::default())?;
+        write(&transaction, &Lease::default())?;
         transaction.commit().map_err(disk)
     }
 
@@ -191,11 +205,12 @@ impl Store {
         officers: Digest,
     ) -> Result<(), StoreError> {
         let transaction = begin(&self.database)?;
-        let mut old = false;
+        let (mut first, mut old) = (false, false);
         {
             let mut meta = transaction.open_table(META).map_err(disk)?;
             if let Some(format) = meta.get(FORMAT_KEY).map_err(disk)? {
-                old = format.value() == v1::FORMAT;
+                first = format.value() == v1::FORMAT;
+                old = first || format.value() == FORMAT_2;
             }
             if old {
                 meta.insert(FORMAT_KEY, FORMAT).map_err(disk)?;
@@ -207,8 +222,12 @@ impl Store {
             let officers = officers.as_bytes();
             self.first_or_same(&mut meta, "officers with digest", OFFICERS_KEY, officers)?;
         }
-        if old {
+        if first {
             v1::migrate(&transaction)?;
+        }
+        if old {
+            write(&transaction, &HeaderChain::default())?;
+            write(&transaction, &Lease::default())?;
         }
         transaction.commit().map_err(disk)
     }
@@ -263,13 +282,13 @@ impl Store {
         decode(entry.as_ref().map(|entry| entry.value()))
     }
 
-    /// Writes the clock's state. It decides nothing by itself: an older one only makes windows last longer.
+    /// Writes a state that no decision changes.
     ///
     /// # Errors
     /// - [`StoreError::Disk`] as named.
-    pub fn keep_clock(&self, clock: &ClockState) -> Result<(), StoreError> {
+    pub(crate) fn keep<S: Stored>(&self, state: &S) -> Result<(), StoreError> {
         let transaction = begin(&self.database)?;
-        write(&transaction, clock)?;
+        write(&transaction, state)?;
         transaction.commit().map_err(disk)
     }
 

@@ -1,9 +1,11 @@
 //! Judging headers: the opening run up to the checkpoint, then the chain with most work.
 
-use super::rules::{header_link, header_retarget, header_work, proof_of_work, reorg_depth};
+use super::rules::{
+    header_floor, header_link, header_retarget, header_work, proof_of_work, reorg_depth,
+};
 use super::{
-    Checkpoint, Headers, MAX_REORG_BLOCKS, NetworkRules, OPENING_HEADERS, RETARGET_HEADERS, Tip,
-    UnixTime, Update, decode,
+    Checkpoint, Headers, MAX_REORG_BLOCKS, NetworkRules, OPENING_HEADERS, RETARGET_HEADERS,
+    Standing, Tip, UnixTime, Update, decode,
 };
 use crate::refusal::{equal, refusal};
 use alloc::vec::Vec;
@@ -15,7 +17,6 @@ use bitcoin::block::Header;
 use bitcoin::pow::Target;
 use bitcoin::{BlockHash, Work};
 use core::fmt::Display;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What a signer judges Bitcoin headers by.
@@ -24,6 +25,7 @@ pub struct LightClient {
     rules: NetworkRules,
     checkpoint: Checkpoint,
     max_reorg_blocks: u32,
+    easiest: Target,
 }
 
 /// Parameters that the ring is not made for.
@@ -36,16 +38,6 @@ pub struct SetupError {
     pub maximum: u32,
     /// What was found.
     pub found: u32,
-}
-
-/// Where the signer stands, so that a node knows what to feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// The newest header; none before the chain was opened.
-    pub tip: Option<Tip>,
-    /// The lowest height that may still change. Before the chain is opened: the height of the first header that the
-    /// first request must have.
-    pub from: BtcHeight,
 }
 
 impl LightClient {
@@ -73,7 +65,15 @@ impl LightClient {
             rules,
             checkpoint,
             max_reorg_blocks,
+            easiest: Target::from_be_bytes([0xff; 32]),
         })
+    }
+
+    /// The same client, that takes no header whose target is easier than `easiest`: see [`header_floor`].
+    #[must_use]
+    pub fn with_floor(mut self, easiest: Target) -> Self {
+        self.easiest = easiest;
+        self
     }
 
     /// The network's rules.
@@ -138,7 +138,7 @@ impl LightClient {
         if unknown.is_empty() {
             return Ok(None);
         }
-        reorg_depth(self.max_reorg_blocks, tip, fork)?;
+        reorg_depth(self.max_reorg_blocks, self.checkpoint.height, tip, fork)?;
         let Some(hash) = chain.hash(fork) else {
             return Err(link("a kept header", fork));
         };
@@ -201,6 +201,7 @@ impl LightClient {
         let parent = branch.tip;
         child_of(parent.hash, header)?;
         header_retarget(&self.rules, branch, parent.height, header)?;
+        header_floor(&self.easiest, header)?;
         header_work(&self.rules, branch, parent.height, header, now)?;
         branch.push(header)
     }

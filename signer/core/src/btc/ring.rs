@@ -1,7 +1,7 @@
 //! The best chain's newest headers in memory, what changes them, and how they are stored.
 
 use super::network::meets_bits;
-use super::{Headers, LightClient, RING_HEADERS, Tip, decode, encode};
+use super::{Headers, LightClient, MAX_REORG_BLOCKS, RING_HEADERS, Tip, decode, encode};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use alys_protocol::bounded::BoundedVec;
@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The newest [`RING_HEADERS`] headers of the best chain; empty before it is opened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// What is read back is only decoded. A shell checks it once at its start, by [`LightClient::load`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "Option<StoredHeaders>", from = "Option<StoredHeaders>")]
 pub struct HeaderChain {
     tip: Option<Tip>,
     headers: VecDeque<Header>,
@@ -82,6 +85,28 @@ pub enum LoadError {
         /// The hash found there, if any.
         found: Option<BlockHash>,
     },
+}
+
+impl From<HeaderChain> for Option<StoredHeaders> {
+    fn from(chain: HeaderChain) -> Self {
+        chain.stored()
+    }
+}
+
+impl From<Option<StoredHeaders>> for HeaderChain {
+    fn from(stored: Option<StoredHeaders>) -> Self {
+        stored.map_or_else(Self::default, |stored| {
+            let headers: VecDeque<Header> = stored.headers.iter().filter_map(decode).collect();
+            let above = u32::try_from(headers.len())
+                .unwrap_or(u32::MAX)
+                .saturating_sub(1);
+            let tip = headers.back().map(|last| Tip {
+                height: stored.first.saturating_add(above),
+                hash: last.block_hash(),
+            });
+            Self { tip, headers }
+        })
+    }
 }
 
 impl Headers for HeaderChain {
@@ -203,7 +228,9 @@ impl LightClient {
             chain.headers.push_back(header);
             chain.tip = Some(Tip { height, hash });
         }
-        if stored.first > opening && stored.headers.len() < RING_HEADERS {
+        // A heavier branch may have fewer headers than what it replaced in a full ring.
+        let full = RING_HEADERS.saturating_sub(MAX_REORG_BLOCKS as usize);
+        if stored.first > opening && stored.headers.len() < full {
             return Err(incomplete);
         }
         let checkpoint = self.checkpoint();

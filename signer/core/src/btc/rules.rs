@@ -7,6 +7,7 @@ use alys_protocol::rules::Rule;
 use alys_protocol::signer::Refusal;
 use alys_protocol::units::BtcHeight;
 use bitcoin::block::Header;
+use bitcoin::pow::Target;
 
 /// Seconds that a header may be ahead of the signer's clock: Bitcoin Core's `MAX_FUTURE_BLOCK_TIME`.
 pub const MAX_FUTURE_SECONDS: u64 = 2 * 60 * 60;
@@ -148,13 +149,43 @@ pub fn header_retarget(
     }
 }
 
-/// A branch takes at most `maximum` blocks off the best chain.
+/// A header's target is at most the policy's. What a signer that was off for years finds on its old tip or checkpoint is
+/// so easy today that somebody who owns all its nodes could mine on it: officers say what Bitcoin's difficulty has not
+/// been below for long.
+///
+/// # Errors
+/// - a refusal by rule `header-work`.
+pub fn header_floor(easiest: &Target, header: &Header) -> Result<(), Refusal> {
+    let found = header.target();
+    if found <= *easiest {
+        return Ok(());
+    }
+    Err(refusal(
+        Rule::HeaderWork,
+        format_args!("a target of at most {easiest:064x}, the policy's floor"),
+        format_args!("{found:064x}"),
+    ))
+}
+
+/// A branch takes at most `maximum` blocks off the best chain, and never the checkpoint.
 ///
 /// Past that the signer stays where it is until officers name a new checkpoint.
 ///
 /// # Errors
 /// - a refusal by rule `reorg-depth`.
-pub fn reorg_depth(maximum: u32, tip: Tip, fork: BtcHeight) -> Result<(), Refusal> {
+pub fn reorg_depth(
+    maximum: u32,
+    checkpoint: BtcHeight,
+    tip: Tip,
+    fork: BtcHeight,
+) -> Result<(), Refusal> {
+    if fork < checkpoint {
+        return Err(refusal(
+            Rule::ReorgDepth,
+            format_args!("a fork not below the checkpoint at height {checkpoint}"),
+            format_args!("one at height {fork}"),
+        ));
+    }
     let depth = tip.height.saturating_sub(fork.get());
     if depth.get() > maximum {
         return Err(refusal(

@@ -2,6 +2,8 @@
 
 use crate::btc::Headers;
 use crate::refusal::{equal, refusal};
+use alloc::borrow::ToOwned as _;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use alys_protocol::body::Body;
 use alys_protocol::bytes::{Digest, EvmAddress};
@@ -38,6 +40,7 @@ pub fn deposits(
 ) -> Result<Vec<(EvmAddress, Sats)>, Refusal> {
     let proven = deposit_order(&parent.bitcoin, &header.bitcoin, &body.consumed, proofs)?;
     if header.bitcoin != parent.bitcoin {
+        deposit_cursor(bitcoin, &parent.bitcoin)?;
         deposit_depth(
             bitcoin,
             chain.spec().deposits.confirmations,
@@ -104,6 +107,27 @@ pub fn deposit_order<'a>(
                 })
         })
         .collect()
+}
+
+/// The block that the parent's cursor stands in is still in the signer's own header chain: on another branch, the
+/// transactions that were consumed may come again ("a reorg deeper than the cursor mints nothing").
+///
+/// # Errors
+/// - a refusal by rule `deposit-order`.
+pub fn deposit_cursor(bitcoin: &impl Headers, cursor: &Cursor) -> Result<(), Refusal> {
+    let known = bitcoin.hash(cursor.height);
+    if known == Some(cursor.hash) {
+        return Ok(());
+    }
+    let found = known.map_or_else(|| "no header there".to_owned(), |hash| hash.to_string());
+    Err(refusal(
+        Rule::DepositOrder,
+        format_args!(
+            "the parent's cursor {} at height {} in the signer's chain of Bitcoin headers",
+            cursor.hash, cursor.height
+        ),
+        found,
+    ))
 }
 
 /// A block is in the signer's own header chain and has `confirmations`, itself the first of them.

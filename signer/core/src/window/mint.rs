@@ -22,6 +22,14 @@ pub struct MintWindow {
 struct Minted {
     from: Cursor,
     charged: Sats,
+    at: WindowTime,
+}
+
+impl Minted {
+    /// Whether the charge is still in the window: once it is not, the same deposits are charged again.
+    fn counts(&self, policy: &Policy, now: WindowTime) -> bool {
+        now.millis_since(self.at) <= policy.mint_window_seconds.as_millis()
+    }
 }
 
 impl MintWindow {
@@ -35,7 +43,7 @@ impl MintWindow {
 
     /// Charges a block that is approved. `from` is the parent's cursor, `minted` the sum of the block's deposits.
     pub fn charge(&mut self, policy: &Policy, now: WindowTime, from: &Cursor, minted: Sats) {
-        let increase = self.increase(from, minted);
+        let increase = self.increase(policy, now, from, minted);
         if increase == Sats::ZERO {
             return;
         }
@@ -44,12 +52,15 @@ impl MintWindow {
         self.last = Some(Minted {
             from: *from,
             charged: minted,
+            at: now,
         });
     }
 
-    fn increase(&self, from: &Cursor, minted: Sats) -> Sats {
+    fn increase(&self, policy: &Policy, now: WindowTime, from: &Cursor, minted: Sats) -> Sats {
         match &self.last {
-            Some(last) if last.from == *from => minted.saturating_sub(last.charged.get()),
+            Some(last) if last.from == *from && last.counts(policy, now) => {
+                minted.saturating_sub(last.charged.get())
+            }
             Some(_) | None => minted,
         }
     }
@@ -72,6 +83,6 @@ pub fn mint_window(
         length: policy.mint_window_seconds,
         most: policy.mint_window_sats,
     };
-    let increase = window.increase(from, minted);
+    let increase = window.increase(policy, now, from, minted);
     window.window.admit(Rule::MintWindow, now, limit, increase)
 }

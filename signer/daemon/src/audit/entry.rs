@@ -11,11 +11,13 @@ use alys_protocol::signer::Refusal;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_protocol::units::{ChainId, MemberId, Slot};
 use alys_signer_client::Role;
+use alys_signer_core::clock::WindowTime;
+use alys_signer_core::freshness::Freshness;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Version of an entry's encoding, its first byte.
-pub const ENTRY_VERSION: u8 = 1;
+pub const ENTRY_VERSION: u8 = 2;
 
 /// An entry's number, from 0 without gaps.
 #[derive(
@@ -149,6 +151,8 @@ pub enum StateName {
     Vote,
     /// `alys_signer_core::state::PegOutState`.
     PegOut,
+    /// `alys_signer_core::btc::HeaderChain`.
+    Bitcoin,
 }
 
 /// A decision.
@@ -184,11 +188,18 @@ pub struct Decided {
     pub verdict: Verdict,
 }
 
-/// What a decision depends on that is neither in the request nor in the state.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What a decision depends on that is neither in the request nor in the state that it changes. The time of its clock is
+/// the entry's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// Slot of the signer's clock.
     pub slot: Slot,
+    /// Time of the rolling windows.
+    pub window: WindowTime,
+    /// The signer's chain of Bitcoin headers, a state.
+    pub bitcoin: Digest,
+    /// How the state stood to the outside counter.
+    pub freshness: Freshness,
     /// Fresh randomness of a peg-out: auxiliary randomness of BIP-340, which the state keeps as well. It is no secret: the
     /// nonce is a hash of it *and the key*, and whoever knows all but the key learns nothing of the nonce. It must be
     /// unpredictable only until the signature is made (against fault and power analysis), and it is logged then.

@@ -166,6 +166,9 @@ mod tests {
     use super::super::entry::Inputs;
     use super::*;
     use crate::authority::Operation;
+    use alys_protocol::units::Slot;
+    use alys_signer_core::clock::WindowTime;
+    use alys_signer_core::freshness::Freshness;
 
     fn asked(body: &[u8]) -> Question<'_> {
         Question {
@@ -174,7 +177,14 @@ mod tests {
             operation: Operation::Approve,
             request: Digest::ZERO,
             body,
-            inputs: Inputs::default(),
+            inputs: Inputs {
+                slot: Slot::default(),
+                window: WindowTime::ZERO,
+                bitcoin: Digest::ZERO,
+                freshness: Freshness::default(),
+                randomness: None,
+            },
+            lease: None,
             time: UnixMillis::new(1),
         }
     }

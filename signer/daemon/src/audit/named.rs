@@ -67,12 +67,13 @@ impl Named for Operation {
 }
 
 impl Named for StateName {
-    const ALL: &'static [Self] = &[Self::Vote, Self::PegOut];
+    const ALL: &'static [Self] = &[Self::Vote, Self::PegOut, Self::Bitcoin];
     const WHAT: &'static str = "a state's name";
     fn name(self) -> &'static str {
         match self {
             Self::Vote => "vote",
             Self::PegOut => "pegout",
+            Self::Bitcoin => "bitcoin",
         }
     }
 }
@@ -82,6 +83,7 @@ impl Named for BlobKind {
         Self::Request,
         Self::State(StateName::Vote),
         Self::State(StateName::PegOut),
+        Self::State(StateName::Bitcoin),
         Self::Spec,
         Self::Policy,
     ];
@@ -91,6 +93,7 @@ impl Named for BlobKind {
             Self::Request => "request",
             Self::State(StateName::Vote) => "state/vote",
             Self::State(StateName::PegOut) => "state/pegout",
+            Self::State(StateName::Bitcoin) => "state/bitcoin",
             Self::Spec => "spec",
             Self::Policy => "policy",
         }

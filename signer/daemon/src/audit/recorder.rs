@@ -24,6 +24,9 @@ use alys_protocol::bytes::{Digest, SpecDigest};
 use alys_protocol::signer::Refusal;
 use alys_protocol::units::ChainId;
 use alys_signer_client::Role;
+use alys_signer_core::btc::HeaderChain;
+use alys_signer_core::clock::ClockState;
+use alys_signer_core::freshness::Lease;
 use alys_signer_core::persist::Intent;
 use alys_signer_core::state::{PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Persisted, Signer};
@@ -38,6 +41,10 @@ pub trait Audited: Stored {
 
 impl Audited for VoteState {
     const NAME: StateName = StateName::Vote;
+}
+
+impl Audited for HeaderChain {
+    const NAME: StateName = StateName::Bitcoin;
 }
 
 impl Audited for PegOutState {
@@ -59,8 +66,20 @@ pub struct Question<'a> {
     pub body: &'a [u8],
     /// What decides beside request and state.
     pub inputs: Inputs,
+    /// The lease to write together with a new yes. Nothing may be released before the outside counter has advanced to it.
+    pub lease: Option<Lease>,
     /// When.
     pub time: UnixMillis,
+}
+
+/// A yes that is recorded.
+#[must_use = "the state says that this was signed"]
+#[derive(Debug)]
+pub struct Recorded<I> {
+    /// What may be released.
+    pub intent: Persisted<I>,
+    /// Whether the state changed, and with it the lease.
+    pub new: bool,
 }
 
 /// Why the transport turned a request away.
@@ -170,6 +189,31 @@ impl Recorder {
         Ok(self.store.read()?)
     }
 
+    /// The digest by which the log refers to a state.
+    ///
+    /// # Errors
+    /// - [`AuditError::Store`] where it cannot be encoded.
+    pub fn state_digest<S: Audited>(&self, state: &S) -> Result<Digest, AuditError> {
+        let bytes = stored::encode(state)?;
+        Ok(blob_digest(self.chain, BlobKind::State(S::NAME), &bytes))
+    }
+
+    /// Writes the lease of an orderly stop.
+    ///
+    /// # Errors
+    /// - [`AuditError::Store`] where it cannot be written.
+    pub fn keep_lease(&self, lease: &Lease) -> Result<(), AuditError> {
+        Ok(self.store.keep(lease)?)
+    }
+
+    /// Writes the clock's state. It decides nothing by itself: an older one only makes windows last longer.
+    ///
+    /// # Errors
+    /// - [`AuditError::Store`] where it cannot be written.
+    pub fn keep_clock(&self, clock: &ClockState) -> Result<(), AuditError> {
+        Ok(self.store.keep(clock)?)
+    }
+
     /// Judges and records in one exclusive transaction: `judge` sees the state as it is on disk, and what it decides is
     /// written with its entry before this returns.
     ///
@@ -180,7 +224,7 @@ impl Recorder {
         &self,
         question: &Question<'_>,
         judge: impl FnOnce(&Durable<S>) -> Result<Decision<S, I>, Refusal>,
-    ) -> Result<Result<Persisted<I>, Refusal>, AuditError> {
+    ) -> Result<Result<Recorded<I>, Refusal>, AuditError> {
         let evidence = blob_digest(self.chain, BlobKind::Request, question.body);
         let mut transaction = self.store.begin()?;
         let (bytes, state) = stored::load::<S>(&transaction)?;
@@ -226,7 +270,10 @@ impl Recorder {
                     .remember(question, evidence, sequence, verdict);
             }
             let (_, persisted) = decision.persist(|_| Ok::<(), AuditError>(()))?;
-            return Ok(Ok(persisted));
+            return Ok(Ok(Recorded {
+                intent: persisted,
+                new: false,
+            }));
         };
         let next = stored::encode(next)?;
         draft.after = state_digest(&next);
@@ -234,11 +281,17 @@ impl Recorder {
         let sequence = self.append(&transaction, &draft, &verdict)?;
         let (_, persisted) = decision.persist(|_next| {
             stored::write_bytes(&transaction, S::KEY, &next)?;
+            if let Some(lease) = &question.lease {
+                stored::write_bytes(&transaction, Lease::KEY, &stored::encode(lease)?)?;
+            }
             transaction.commit().map_err(AuditError::from)
         })?;
         self.memory()
             .remember(question, evidence, sequence, verdict);
-        Ok(Ok(persisted))
+        Ok(Ok(Recorded {
+            intent: persisted,
+            new: true,
+        }))
     }
 
     /// Counts a request that was turned away unjudged.
@@ -354,8 +407,9 @@ impl Recorder {
         let question = draft.question;
         let mut journal = Journal::open(transaction, self.chain)?;
         let class = match verdict {
-            Verdict::Signed { .. } | Verdict::Repeated { .. } => Class::Kept,
-            Verdict::Refused { .. } => Class::Refused,
+            Verdict::Signed { .. } => Class::Kept,
+            // A repeat may come in as many other bytes as the asker likes: it never displaces what was signed.
+            Verdict::Repeated { .. } | Verdict::Refused { .. } => Class::Refused,
         };
         if self.has_room(&journal, class) {
             let blob = Blob {

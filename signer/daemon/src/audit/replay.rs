@@ -2,12 +2,14 @@
 
 use super::archive::Archive;
 use super::entry::{
-    BlobKind, Decided, Entry, Event, Sequence, Standing, StateName, Verdict, blob_digest,
+    BlobKind, Decided, Entry, Event, Sequence, Standing, StateName, UnixMillis, Verdict,
+    blob_digest,
 };
 use super::named::Named as _;
 use super::recorder::Audited;
 use super::verify::Break;
 use crate::authority::Operation;
+use crate::circumstances::unix_time;
 use crate::engine::{SOFTWARE, subject_digest};
 use crate::server;
 use crate::store::audited as stored;
@@ -15,7 +17,9 @@ use alys_protocol::bytes::Digest;
 use alys_protocol::signer::{Refusal, Request};
 use alys_protocol::spec::{Chain, ChainSpec};
 use alys_protocol::units::ChainId;
+use alys_signer_core::btc::HeaderChain;
 use alys_signer_core::persist::Intent;
+use alys_signer_core::signer::Context;
 use alys_signer_core::state::{PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Policy, Signer};
 use serde::Serialize;
@@ -121,6 +125,9 @@ struct Player<'a> {
     changes: Vec<Change>,
     /// States as they are stored.
     states: BTreeMap<StateName, Vec<u8>>,
+    /// That of Bitcoin's headers, decoded, and its digest.
+    bitcoin: HeaderChain,
+    bitcoin_digest: Digest,
     replayed: Replayed,
 }
 
@@ -134,6 +141,8 @@ impl<'a> Player<'a> {
             other: None,
             changes: Vec::new(),
             states: BTreeMap::new(),
+            bitcoin: HeaderChain::default(),
+            bitcoin_digest: Digest::ZERO,
             replayed: Replayed::default(),
         })
     }
@@ -147,7 +156,7 @@ impl<'a> Player<'a> {
                 Entry::decode(&bytes).map_err(|error| unusable(sequence, "entry", error))?;
             match &entry.event {
                 Event::Standing(standing) => self.standing(sequence, standing)?,
-                Event::Decided(decided) => self.decided(sequence, decided)?,
+                Event::Decided(decided) => self.decided((sequence, entry.time), decided)?,
                 Event::Counted(_) => {}
             }
             sequence = sequence.next();
@@ -183,6 +192,7 @@ impl<'a> Player<'a> {
                 }
             }
         }
+        self.read_bitcoin(sequence)?;
         let spec = self.blob(sequence, BlobKind::Spec, standing.spec_text)?;
         let policy = self.blob(sequence, BlobKind::Policy, standing.policy)?;
         let (Some(spec), Some(policy)) = (spec, policy) else {
@@ -216,7 +226,11 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    fn decided(&mut self, sequence: Sequence, decided: &Decided) -> Result<(), ReplayError> {
+    fn decided(
+        &mut self,
+        (sequence, time): (Sequence, UnixMillis),
+        decided: &Decided,
+    ) -> Result<(), ReplayError> {
         let body = self.blob(sequence, BlobKind::Request, decided.evidence)?;
         let Some(state) = self.states.get(&decided.state).cloned() else {
             self.replayed.without_state = self.replayed.without_state.saturating_add(1);
@@ -224,9 +238,7 @@ impl<'a> Player<'a> {
         };
         let (Some(body), Some(signer)) = (body, self.signer.clone()) else {
             self.replayed.without_evidence = self.replayed.without_evidence.saturating_add(1);
-            if let Verdict::Signed { .. } = decided.verdict {
-                self.states.remove(&decided.state);
-            }
+            self.forget_if_signed(decided);
             return Ok(());
         };
         let request = server::parse(&body)
@@ -236,11 +248,23 @@ impl<'a> Player<'a> {
         same(sequence, name, "operation", &name, &operation.name())?;
         let recorded = subject_digest(&request).unwrap_or(Digest::ZERO);
         same(sequence, name, "request", &decided.request, &recorded)?;
-        let again = self.ask(&signer, sequence, decided, &request, &state)?;
+        // Where the headers are not in the archive, neither is what they would decide.
+        if !self.states.contains_key(&StateName::Bitcoin) {
+            self.replayed.without_state = self.replayed.without_state.saturating_add(1);
+            self.forget_if_signed(decided);
+            return Ok(());
+        }
+        same(
+            sequence,
+            name,
+            "Bitcoin headers",
+            &decided.inputs.bitcoin,
+            &self.bitcoin_digest,
+        )?;
+        let at = (sequence, time);
+        let again = self.ask(&signer, at, decided, &request, &state)?;
         if let Some(other) = &self.other {
-            let proposed = self
-                .ask(other, sequence, decided, &request, &state)?
-                .verdict;
+            let proposed = self.ask(other, at, decided, &request, &state)?.verdict;
             if proposed != decided.verdict {
                 self.changes.push(Change {
                     entry: sequence,
@@ -273,6 +297,7 @@ impl<'a> Player<'a> {
             &shown(&decided.verdict),
             &shown(&again.verdict),
         )?;
+        let changed = again.after.is_some();
         let after = again.after.unwrap_or(state);
         same(
             sequence,
@@ -282,41 +307,72 @@ impl<'a> Player<'a> {
             &digest(&after),
         )?;
         self.states.insert(decided.state, after);
+        if changed && decided.state == StateName::Bitcoin {
+            self.read_bitcoin(sequence)?;
+        }
         self.replayed.identical = self.replayed.identical.saturating_add(1);
         Ok(())
+    }
+
+    /// A state that changed in a way that the archive does not show.
+    fn forget_if_signed(&mut self, decided: &Decided) {
+        if let Verdict::Signed { .. } = decided.verdict {
+            self.states.remove(&decided.state);
+        }
     }
 
     fn ask(
         &self,
         signer: &Signer,
-        sequence: Sequence,
+        (sequence, time): (Sequence, UnixMillis),
         decided: &Decided,
         request: &Request,
         state: &[u8],
     ) -> Result<Again, ReplayError> {
-        let slot = decided.inputs.slot;
+        let inputs = &decided.inputs;
+        let context = Context {
+            slot: inputs.slot,
+            time: unix_time(time),
+            window: inputs.window,
+            bitcoin: &self.bitcoin,
+            freshness: inputs.freshness,
+        };
         match request {
             Request::SignProposal(header) => judge::<VoteState, _>(sequence, state, |state| {
-                signer.sign_proposal(state, slot, header)
+                signer.sign_proposal(state, &context, header)
             }),
             Request::Approve(approve) => judge::<VoteState, _>(sequence, state, |state| {
-                signer.approve(state, slot, approve)
+                signer.approve(state, &context, approve)
             }),
             Request::SignPegOut(pegout) => {
-                let randomness = decided
-                    .inputs
+                let randomness = inputs
                     .randomness
                     .ok_or_else(|| unusable(sequence, "inputs", "a peg-out without randomness"))?;
                 judge::<PegOutState, _>(sequence, state, |state| {
-                    signer.sign_peg_out(state, randomness.0, pegout)
+                    signer.sign_peg_out(state, &context, randomness.0, pegout)
                 })
             }
-            Request::Status | Request::BitcoinHeaders(_) => Err(unusable(
+            Request::BitcoinHeaders(headers) => judge::<HeaderChain, _>(sequence, state, |state| {
+                signer.bitcoin_headers(state, Some(context.time), headers)
+            }),
+            Request::Status => Err(unusable(
                 sequence,
                 "request",
                 "no decision is made about it",
             )),
         }
+    }
+
+    /// Decodes the chain of Bitcoin headers that the decisions from here on rest on.
+    fn read_bitcoin(&mut self, sequence: Sequence) -> Result<(), ReplayError> {
+        let Some(bytes) = self.states.get(&StateName::Bitcoin) else {
+            return Ok(());
+        };
+        let kind = BlobKind::State(StateName::Bitcoin);
+        self.bitcoin_digest = blob_digest(self.chain, kind, bytes);
+        self.bitcoin =
+            stored::decode_bytes(bytes).map_err(|error| unusable(sequence, "state", error))?;
+        Ok(())
     }
 
     /// A blob of the kind that belongs there; none where it is not in the archive.

@@ -2,16 +2,17 @@
 
 use super::{CounterError, OutsideCounter};
 use crate::files::{Existing, write_durably};
-use alys_signer_core::freshness::CounterValue;
+use alys_protocol::bytes::CounterTag;
+use alys_signer_core::freshness::{CounterMark, CounterValue};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Digits of the largest value and a line's end; anything longer is no counter.
-const MAX_BYTES: u64 = 21;
+/// Digits of the largest value, a space, a tag and a line's end; anything longer is no counter.
+const MAX_BYTES: u64 = 20 + 1 + 34 + 1;
 
-/// A decimal number in a file. Whoever puts back the whole machine puts it back, too: it protects only where its
+/// A decimal number and a tag in a file. Whoever puts back the whole machine puts it back, too: it protects only where its
 /// filesystem is not part of the state's snapshots.
 #[derive(Debug)]
 pub struct FileCounter {
@@ -69,7 +70,7 @@ impl OutsideCounter for FileCounter {
         format!("development counter in file {}", self.path.display())
     }
 
-    fn read(&self) -> Result<Option<CounterValue>, CounterError> {
+    fn read(&self) -> Result<Option<CounterMark>, CounterError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -79,13 +80,9 @@ impl OutsideCounter for FileCounter {
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| self.io(error))?;
-        let value = std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|text| text.strip_suffix('\n'))
-            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok());
+        let value = std::str::from_utf8(&bytes).ok().and_then(parse);
         match value {
-            Some(value) => Ok(Some(CounterValue::new(value))),
+            Some(mark) => Ok(Some(mark)),
             None => Err(CounterError::Malformed {
                 counter: self.description(),
                 found: format!("{:?}", String::from_utf8_lossy(&bytes)),
@@ -93,7 +90,7 @@ impl OutsideCounter for FileCounter {
         }
     }
 
-    fn advance(&self, from: CounterValue) -> Result<CounterValue, CounterError> {
+    fn advance(&self, from: CounterMark, tag: CounterTag) -> Result<CounterMark, CounterError> {
         let _lock = self.lock()?;
         let found = self.read()?;
         if found != Some(from) {
@@ -103,27 +100,41 @@ impl OutsideCounter for FileCounter {
                 found: found.map_or_else(|| "no counter".to_owned(), |value| value.to_string()),
             });
         }
-        let next = from.next().ok_or_else(|| CounterError::Exhausted {
+        let value = from.value.next().ok_or_else(|| CounterError::Exhausted {
             counter: self.description(),
         })?;
-        write_durably(
-            &self.path,
-            format!("{next}\n").as_bytes(),
-            Existing::Replace,
-        )
-        .map_err(|error| self.io(error))?;
+        let next = CounterMark { value, tag };
+        write_durably(&self.path, line(next).as_bytes(), Existing::Replace)
+            .map_err(|error| self.io(error))?;
         Ok(next)
     }
 
     fn create(&self) -> Result<(), CounterError> {
         let _lock = self.lock()?;
-        write_durably(&self.path, b"0\n", Existing::Refuse).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => CounterError::Exists {
-                counter: self.description(),
-            },
-            _other => self.io(error),
+        let zero = line(CounterMark::ZERO);
+        write_durably(&self.path, zero.as_bytes(), Existing::Refuse).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => CounterError::Exists {
+                    counter: self.description(),
+                },
+                _other => self.io(error),
+            }
         })
     }
+}
+
+fn line(mark: CounterMark) -> String {
+    format!("{} {}\n", mark.value, mark.tag)
+}
+
+/// The reverse of [`line`]; nothing else is a counter.
+fn parse(text: &str) -> Option<CounterMark> {
+    let (value, tag) = text.strip_suffix('\n')?.split_once(' ')?;
+    let mark = CounterMark {
+        value: CounterValue::new(value.parse().ok()?),
+        tag: tag.parse().ok()?,
+    };
+    (line(mark) == text).then_some(mark)
 }
 
 #[cfg(test)]
@@ -145,14 +156,23 @@ mod tests {
         assert_eq!(counter.read().unwrap(), None);
         counter.create().unwrap();
         assert!(matches!(counter.create(), Err(CounterError::Exists { .. })));
-        let zero = CounterValue::new(0);
-        let one = counter.advance(zero).unwrap();
+        let zero = CounterMark::ZERO;
+        let tag = CounterTag::new([5; 16]);
+        let one = counter.advance(zero, tag).unwrap();
+        assert_eq!((one.value.get(), one.tag), (1, tag));
         assert_eq!(counter.read().unwrap(), Some(one));
-        let error = counter.advance(zero).unwrap_err();
-        assert!(
-            matches!(&error, CounterError::Moved { expected, found, .. } if *expected == zero && found == "1"),
-            "{error}"
-        );
+        let other = CounterMark {
+            tag: CounterTag::ZERO,
+            ..one
+        };
+        for from in [zero, other] {
+            let error = counter.advance(from, tag).unwrap_err();
+            assert!(
+                matches!(&error, CounterError::Moved { expected, found, .. }
+                    if *expected == from && *found == one.to_string()),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -161,12 +181,14 @@ mod tests {
         counter(&directory).create().unwrap();
         let barrier = std::sync::Barrier::new(4);
         let won: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let counter = counter(&directory);
+            let threads: Vec<_> = (0..4u8)
+                .map(|number| {
+                    let (barrier, directory) = (&barrier, &directory);
+                    scope.spawn(move || {
+                        let counter = counter(directory);
                         barrier.wait();
-                        usize::from(counter.advance(CounterValue::new(0)).is_ok())
+                        let tag = CounterTag::new([number; 16]);
+                        usize::from(counter.advance(CounterMark::ZERO, tag).is_ok())
                     })
                 })
                 .collect();
@@ -176,38 +198,44 @@ mod tests {
                 .sum()
         });
         assert_eq!(won, 1);
-        assert_eq!(
-            counter(&directory).read().unwrap(),
-            Some(CounterValue::new(1))
-        );
+        let mark = counter(&directory).read().unwrap().unwrap();
+        assert_eq!(mark.value, CounterValue::new(1));
     }
 
     #[test]
     fn other_contents_are_an_error_and_stay() {
         let directory = tempfile::tempdir().unwrap();
         let counter = counter(&directory);
+        let tag = "0x00000000000000000000000000000000";
         for text in [
-            "",
-            "1",
-            "+1\n",
-            "-1\n",
-            "one\n",
-            "1\n\n",
-            "18446744073709551616\n",
-            "0000000000000000000000000000001\n",
+            String::new(),
+            "1\n".to_owned(),
+            format!("1 {tag}"),
+            format!("+1 {tag}\n"),
+            format!("01 {tag}\n"),
+            format!("-1 {tag}\n"),
+            format!("one {tag}\n"),
+            format!("1 {tag}\n\n"),
+            format!("1  {tag}\n"),
+            format!("1 {tag}00\n"),
+            format!("18446744073709551616 {tag}\n"),
         ] {
-            std::fs::write(&counter.path, text).unwrap();
+            std::fs::write(&counter.path, &text).unwrap();
             assert!(
                 matches!(counter.read(), Err(CounterError::Malformed { .. })),
                 "{text:?}"
             );
-            assert!(counter.advance(CounterValue::new(1)).is_err());
+            assert!(
+                counter
+                    .advance(CounterMark::ZERO, CounterTag::ZERO)
+                    .is_err()
+            );
             assert_eq!(std::fs::read_to_string(&counter.path).unwrap(), text);
         }
-        std::fs::write(&counter.path, "18446744073709551615\n").unwrap();
-        let end = CounterValue::new(u64::MAX);
+        std::fs::write(&counter.path, format!("{} {tag}\n", u64::MAX)).unwrap();
+        let end = counter.read().unwrap().unwrap();
         assert!(matches!(
-            counter.advance(end),
+            counter.advance(end, CounterTag::ZERO),
             Err(CounterError::Exhausted { .. })
         ));
     }

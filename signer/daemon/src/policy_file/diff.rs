@@ -10,6 +10,8 @@ enum Larger {
     Tighter,
     /// A longer window with the same limit lets less through.
     Longer,
+    /// Neither looser nor tighter.
+    Other,
 }
 
 /// One line for each value that differs, each with its direction. Empty where nothing differs.
@@ -46,6 +48,8 @@ fn values(old: &Policy, new: &Policy) -> impl Iterator<Item = String> {
                 "tighter: the same limit for longer; what a signer no longer knows counts as full at first"
             }
             (Ordering::Less, Larger::Longer) => "looser: the same limit for less time",
+            (Ordering::Greater, Larger::Other) => "slower to notice, less often wrong",
+            (Ordering::Less, Larger::Other) => "quicker to notice, more often wrong",
         };
         Some(format!("{name}: {before} -> {after} ({word})"))
     })
@@ -79,6 +83,10 @@ fn rows(policy: &Policy) -> Vec<(&'static str, Value, Larger)> {
         count_window_payments,
         mint_window_seconds,
         mint_window_sats,
+        deposit_confirmations,
+        pace_headers,
+        max_reorg_blocks,
+        header_floor_target,
         hold_from_sats,
         hold_blocks,
         pow_floor_target,
@@ -107,6 +115,22 @@ fn rows(policy: &Policy) -> Vec<(&'static str, Value, Larger)> {
             Larger::Longer,
         ),
         number("mint_window_sats", mint_window_sats.get(), Larger::Looser),
+        number(
+            "deposit_confirmations",
+            u64::from(*deposit_confirmations),
+            Larger::Tighter,
+        ),
+        number("pace_headers", u64::from(*pace_headers), Larger::Other),
+        number(
+            "max_reorg_blocks",
+            u64::from(*max_reorg_blocks),
+            Larger::Looser,
+        ),
+        (
+            "header_floor_target",
+            Value::Target(*header_floor_target),
+            Larger::Looser,
+        ),
         number("hold_from_sats", hold_from_sats.get(), Larger::Looser),
         number("hold_blocks", *hold_blocks, Larger::Tighter),
         (

@@ -1,10 +1,8 @@
 //! A policy in plain language.
 
-use alys_protocol::rules::Rule;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::Sats;
 use alys_signer_core::Policy;
-use alys_signer_core::catalogue::{Enforced, enforced};
 use alys_signer_core::clock::Seconds;
 use alys_signer_core::policy::{PolicyFile, ScriptPattern};
 
@@ -45,6 +43,20 @@ pub fn explain(file: &PolicyFile, chain: Option<&Chain>) -> String {
             duration(policy.mint_window_seconds),
             btc(policy.mint_window_sats)
         ),
+        format!(
+            "- A deposit has {} confirmations in the signer's own chain of Bitcoin headers, which gives up at most {} \
+             blocks to a reorganisation.",
+            policy.deposit_confirmations, policy.max_reorg_blocks
+        ),
+        format!(
+            "- Bitcoin headers whose target is easier than {} are not taken.",
+            policy.header_floor_target
+        ),
+        format!(
+            "- Nothing is minted while Bitcoin's newest header is more than 3 hours old, or the last {} took more than \
+             twice their time.",
+            policy.pace_headers
+        ),
         String::new(),
         "Votes".to_owned(),
         format!(
@@ -59,24 +71,7 @@ pub fn explain(file: &PolicyFile, chain: Option<&Chain>) -> String {
     if let Some(chain) = chain {
         lines.extend([String::new(), loss(policy, chain)]);
     }
-    lines.extend(not_enforced());
     lines.join("\n")
-}
-
-/// Rules of values above that this program does not ask for yet.
-fn not_enforced() -> Option<String> {
-    let rules = [Rule::MintWindow, Rule::Hold, Rule::PowFloor];
-    let missing: Vec<&str> = rules
-        .into_iter()
-        .filter(|rule| enforced(*rule) == Enforced::WithProofs)
-        .map(Rule::id)
-        .collect();
-    (!missing.is_empty()).then(|| {
-        format!(
-            "\nThis program does not enforce yet: {}.",
-            missing.join(", ")
-        )
-    })
 }
 
 /// Claim C4: different sets of `threshold` members may sign different batches.

@@ -299,10 +299,12 @@ fn n3_every_value_has_its_unit_in_its_name() {
         "_payments",
         "_blocks",
         "_target",
+        "_confirmations",
+        "_headers",
     ];
     let table: toml::Table = toml::from_str(POLICY).unwrap();
     let keys: Vec<&String> = table["policy"].as_table().unwrap().keys().collect();
-    assert_eq!(keys.len(), 12);
+    assert_eq!(keys.len(), 16);
     for key in keys {
         assert!(units.iter().any(|unit| key.ends_with(unit)), "{key}");
     }
@@ -314,8 +316,8 @@ fn minisigns_own_signatures_count() {
     let config = OfficersConfig {
         threshold: 2,
         keys: vec![
-            "RWSGKNPFS/OF+4rYfMfuW2SYSCXxVq19hcZQsaXal+GvFJ1yjuzY+h2s".to_owned(),
-            "RWTJWV1Jo/uixceW2saqOdUSYl8y5+mmdMvJecDf5ietmwSvdgvXkl1K".to_owned(),
+            "RWTX6856oTQognUkzQjXtvPPKaNtiJj7w1J4uSyd9BWAuHsZ5DaG2rfH".to_owned(),
+            "RWQPvlZgS06RqyW//TM2r3ahgoD/5MsuBWdk92gBYx6ORiTbFs/hXMJs".to_owned(),
         ],
     };
     let officers = config.trusted().unwrap();
@@ -327,9 +329,9 @@ fn minisigns_own_signatures_count() {
     folder.write(
         "policy.toml.ann.minisig",
         "untrusted comment: signature from minisign secret key\n\
-         RWSGKNPFS/OF+2uYEUcaZrEOqd8bhMQnkFX6DXJUKG0mbBka3fzsm06QMpr+dHPeuXlk70S85uR0n6ezzCTiEvK0Vxx27MMVJQ8=\n\
+         RWTX6856oTQoghHJbPYt2vJDXEeHfFpjVR6WX8pQM5o7fBuR5mj6d/yA3LQp5WbuAQoaCDG2h6QTnaZYmvENpAw/QrMO457g0QQ=\n\
          trusted comment: old\n\
-         uFiFGwThCzprGzJdHEpNlEIf8fCUIOq23jf4vxHWaVvtaIbdLShyKsc+ImRrZFrVlk3sfPPlghm1SV65WqSVAQ==\n",
+         IlhlRQKJvHvEPwBBmoIEH3oP/WJiFRQOVDTJs0LRziJ24lFSDnli+ajl54ZiRbVzFCWEWxIi93v4DPQMh8R/DA==\n",
     );
     let policy = ReadPolicy::read(&folder.path("policy.toml")).unwrap();
     let error = policy.signers(&officers).unwrap_err().to_string();

@@ -28,11 +28,14 @@ use alys_signer::audit::{
     export, open_state,
 };
 use alys_signer::authority::Operation;
+use alys_signer::circumstances::Circumstances;
+use alys_signer::counter::{FileCounter, OutsideCounter as _};
 use alys_signer::engine::{Asker, Engine};
 use alys_signer::keys::Keys;
 use alys_signer::limits::Fingerprint;
 use alys_signer::store::Store;
 use alys_signer_client::Role;
+use alys_signer_core::clock::WindowTime;
 use alys_signer_core::{Policy, Signer};
 use std::cell::RefCell;
 use std::fs::File;
@@ -107,6 +110,8 @@ impl Session {
         }));
         let state = directory.path().join("state.redb");
         Store::create(&state, &card.bls).unwrap();
+        let counter = FileCounter::new(directory.path().join("counter"));
+        counter.create().unwrap();
         if log {
             create(&state, &keys).unwrap();
         }
@@ -130,7 +135,9 @@ impl Session {
         let signer = Signer::new(chain, policy, &card.bls, &card.schnorr).unwrap();
         let recorder = Recorder::start(store, &signer, &keys, limits, now()).unwrap();
         self.key = recorder.public_key();
-        let engine = Engine::new(signer, keys, recorder, false);
+        let counter = Box::new(FileCounter::new(self.directory.path().join("counter")));
+        let circumstances = Circumstances::start(&recorder, &signer, Some(counter), 1).unwrap();
+        let engine = Engine::new(signer, keys, recorder, circumstances, false);
         self.engine = RefCell::new(Some(Arc::new(engine)));
         self
     }
@@ -419,13 +426,17 @@ pub fn mutations(original: &Entry) -> Vec<Entry> {
             with(&|it| it.request = other);
             with(&|it| it.evidence = other);
             with(&|it| it.inputs.slot = Slot::new(1));
+            with(&|it| it.inputs.window = WindowTime::from_millis(1));
+            with(&|it| it.inputs.bitcoin = other);
+            with(&|it| it.inputs.freshness.floor = Slot::new(1));
             with(&|it| it.inputs.randomness = Some(Randomness([1; 32])));
             with(&|it| it.spec = SpecDigest::new([1; 32]));
             with(&|it| it.policy = other);
             with(&|it| {
                 it.state = match it.state {
                     StateName::Vote => StateName::PegOut,
-                    StateName::PegOut => StateName::Vote,
+                    StateName::PegOut => StateName::Bitcoin,
+                    StateName::Bitcoin => StateName::Vote,
                 };
             });
             with(&|it| it.before = other);

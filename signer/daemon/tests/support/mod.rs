@@ -195,6 +195,7 @@ impl Rig {
                 "chain_spec = 'chain.toml'\nkeys = 'keys.json'\nstate = 'state.redb'\npolicy = 'policy.toml'\n\
                  listen = '127.0.0.1:0'\nlisten_file = 'address'\nlog = 'trace'\n\
                  [tls]\ncertificate = 'signer.pem'\nkey = 'signer.key'\nclient_ca = 'clients.pem'\n\
+                 [counter]\nkind = 'development-file'\npath = 'counter'\nlease_slots = 1\n\
                  [limits]\n{limits}\n{}",
                 officers.config()
             ),
@@ -345,8 +346,19 @@ pub fn envelope(version: u16, request: Request) -> Vec<u8> {
     encode_frame(&RequestEnvelope { version, request }).unwrap()
 }
 
+/// The signer: cargo names it to this package's tests; to another's it lies beside them.
+fn program() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_alys-signer") {
+        return path.into();
+    }
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join("alys-signer");
+    assert!(path.is_file(), "expected {}: build it first", path.display());
+    path
+}
+
 fn spawn(config: &Path, arguments: &[&str], log: &Path) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_alys-signer"))
+    let mut child = Command::new(program())
         .args(arguments)
         .arg("--config")
         .arg(config)
