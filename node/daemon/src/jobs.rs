@@ -6,6 +6,7 @@ pub(crate) use evidence::ApprovePlan;
 
 use crate::bitcoin_side::BitcoinSide;
 use crate::execution::Execution;
+use crate::header_feed::HeaderFeed;
 use alys_chain::{
     Advance, BlockRuleError, Choices, Class, CursorPlace, Facts, Parent, PegState, PowPlan,
     Settlement, batch_to_record, burns_of_block, check_block, draft,
@@ -37,6 +38,8 @@ pub(crate) struct Tools {
     pub(crate) execution: Arc<Execution>,
     pub(crate) bitcoin: Arc<BitcoinSide>,
     pub(crate) signer: Option<Arc<SignerClient>>,
+    /// What keeps that signer's Bitcoin headers.
+    pub(crate) headers: Option<Arc<HeaderFeed>>,
 }
 
 /// The end of a job.
@@ -59,6 +62,7 @@ pub(crate) enum Done {
     },
     HeadsSet(anyhow::Result<()>),
     BitcoinSeen(anyhow::Result<CursorPlace>),
+    HeadersFed(anyhow::Result<()>),
     Shares {
         batch: BatchId,
         outcome: anyhow::Result<Vec<SchnorrSignature>>,
@@ -263,6 +267,8 @@ pub(crate) struct BuildPlan {
     pub(crate) history_root: HistoryRoot,
     pub(crate) share: Option<Share>,
     pub(crate) heads: Heads,
+    /// Members' signers would not approve a block that consumes Bitcoin: see [`crate::driver::cursor`].
+    pub(crate) hold_cursor: bool,
     /// Batches to replace at the present fee rate, if that has risen; the one to try first comes first.
     pub(crate) stuck: Vec<BatchId>,
 }
@@ -313,6 +319,11 @@ async fn peg_progress(
     plan: &BuildPlan,
 ) -> anyhow::Result<(Advance, Option<BatchRecord>)> {
     let (chain, peg) = (&tools.chain, &plan.parent.peg);
+    let stays = || alys_chain::plan_advance(chain, peg, peg.cursor().height, &[]);
+    if plan.hold_cursor {
+        // No batch either, which might pay from coins that only a consumed block brings.
+        return Ok((stays()?, None));
+    }
     match tools.bitcoin.plan(chain, peg).await {
         Ok(advance) => {
             let batch = choose_batch(tools, &advance.consumed.state, plan).await;
@@ -322,8 +333,7 @@ async fn peg_progress(
             // A block without progress of the peg is better than none. No batch either: coins that Bitcoin does not
             // have any more must not be paid out.
             tracing::warn!("no progress of the peg in slot {}: {error:#}", plan.slot);
-            let stays = alys_chain::plan_advance(chain, peg, peg.cursor().height, &[])?;
-            Ok((stays, None))
+            Ok((stays()?, None))
         }
     }
 }
@@ -353,6 +363,11 @@ pub(crate) async fn approve(
     plan: ApprovePlan,
 ) -> anyhow::Result<Approval> {
     let signer = tools.signer.as_ref().context("this node has no signer")?;
+    if let Some(headers) = &tools.headers
+        && plan.moves_cursor()
+    {
+        headers.feed().await?;
+    }
     let request = evidence::complete(tools, plan)
         .await
         .context("it was not asked, as its evidence is incomplete")?;

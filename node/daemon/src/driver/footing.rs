@@ -9,6 +9,7 @@ impl Driver {
     pub(super) fn look_at_bitcoin(&mut self) {
         // An earlier question may still be open: what the last answer said does not hold for ever.
         self.set_footing(None);
+        self.feed_headers();
         let head = self.consensus.tree().head().id;
         let Some(peg) = self.ledgers.get(&head).filter(|_| !self.looking) else {
             return;
@@ -16,6 +17,21 @@ impl Driver {
         self.looking = true;
         let (tools, cursor) = (self.tools.clone(), *peg.cursor());
         self.spawn(async move { Done::BitcoinSeen(tools.bitcoin.cursor_place(&cursor).await) });
+    }
+
+    /// Brings the signer's Bitcoin headers up to date, one feeding at a time.
+    pub(super) fn feed_headers(&mut self) {
+        let Some(headers) = self.tools.headers.clone().filter(|_| !self.feeding) else {
+            return;
+        };
+        self.feeding = true;
+        self.spawn(async move { Done::HeadersFed(headers.feed().await) });
+    }
+
+    pub(super) fn headers_fed(&mut self, outcome: anyhow::Result<()>) {
+        self.feeding = false;
+        let problem = outcome.err().map(|error| format!("{error:#}"));
+        self.problem("headers", problem);
     }
 
     pub(super) fn bitcoin_seen(

@@ -26,6 +26,13 @@ pub(crate) struct ApprovePlan {
     pub(crate) recent: BTreeMap<SideHeight, BlockId>,
 }
 
+impl ApprovePlan {
+    /// Whether the block consumes Bitcoin.
+    pub(super) fn moves_cursor(&self) -> bool {
+        self.request.header.bitcoin != self.request.parent.bitcoin
+    }
+}
+
 /// Looks up what the request lacks.
 ///
 /// # Errors
