@@ -81,10 +81,21 @@ pub struct SignerConfig {
     pub listen_file: Option<PathBuf>,
     /// Certificates.
     pub tls: SignerTls,
+    /// What tells a restored state from the newest one.
+    pub counter: CounterConfig,
     /// Limits of what is signed.
     pub policy: PathBuf,
     /// Who signs them.
     pub officers: OfficersConfig,
+}
+
+/// Outside counter of `alys-signer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CounterConfig {
+    /// What it is.
+    pub kind: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 /// Certificates of `alys-signer`.
@@ -113,6 +124,11 @@ impl SignerConfig {
                 certificate: tls.join(format!("{SIGNER_CREDENTIALS}.pem")),
                 key: tls.join(format!("{SIGNER_CREDENTIALS}.key")),
                 client_ca: tls.join(CLIENT_CA_FILE),
+            },
+            // Where there is no TPM or token: it is to be moved to a filesystem that no snapshot of the state's takes along.
+            counter: CounterConfig {
+                kind: "development-file",
+                path: "counter".into(),
             },
             policy: POLICY_FILE.into(),
             officers,

@@ -133,6 +133,25 @@ pub fn replacement(
     )
 }
 
+/// What to record in a block of `slot` on top of `state`: the first of the `stuck` batches that the fee rate replaces, else
+/// the next batch.
+///
+/// # Errors
+/// - [`NoBatch`]: why there is no next batch, either.
+pub fn batch_to_record(
+    chain: &Chain,
+    state: &PegState,
+    stuck: &[BatchId],
+    pow_final: SideHeight,
+    slot: Slot,
+    fee_rate: SatsPerKvb,
+) -> Result<BatchRecord, NoBatch> {
+    stuck
+        .iter()
+        .find_map(|batch| replacement(chain, state, *batch, slot, fee_rate).ok())
+        .map_or_else(|| next_batch(chain, state, pow_final, slot, fee_rate), Ok)
+}
+
 /// A fee rate, about the lowest, at which [`replacement`] takes the place of `batch`, the newest of its family; `None` where
 /// there is none within the spec's limit.
 pub fn replacement_rate(chain: &Chain, state: &PegState, batch: BatchId) -> Option<SatsPerKvb> {

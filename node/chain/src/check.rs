@@ -10,6 +10,7 @@ use crate::error::BlockRuleError;
 use crate::ledger::{PegState, Utxo};
 use crate::payload::check_payload;
 use crate::pow::check_pow;
+use crate::proof::{MAX_PROOF_BYTES, proofs_fit};
 use crate::scan::{BitcoinFacts, is_deep};
 use crate::withdrawals::{FeePayment, expected_withdrawals, fee_distribution};
 use alys_protocol::block::Block;
@@ -272,6 +273,11 @@ fn check_bitcoin(
         });
     }
     match first_difference(&facts.consumed, consumed) {
+        // No signer could be asked about such a block.
+        None if !proofs_fit(consumed.len(), facts.proof_bytes) => Err(BlockRuleError::ProofBytes {
+            maximum: MAX_PROOF_BYTES,
+            found: facts.proof_bytes,
+        }),
         None => Ok(()),
         Some((place, expected, found)) => {
             let position = |consumed: &ConsumedTransaction| (consumed.height, consumed.index);

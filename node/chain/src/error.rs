@@ -97,6 +97,16 @@ pub enum BlockRuleError {
         /// The hash that the cursor names.
         found: BlockHash,
     },
+    /// Proofs of the consumed transactions that are too long for a request to a signer.
+    #[error(
+        "expected proofs of the consumed transactions of at most {maximum} bytes, found {found}"
+    )]
+    ProofBytes {
+        /// The limit.
+        maximum: usize,
+        /// Bytes found.
+        found: usize,
+    },
     /// "Nothing is skipped": the body's transactions are not exactly those of our own Bitcoin node.
     #[error(
         "consumed transaction {place}: expected height and place {expected:?}, found {found:?}, or other bytes"
@@ -288,6 +298,7 @@ impl BlockRuleError {
             | Self::Body(_)
             | Self::Consume(_)
             | Self::Consumed { .. }
+            | Self::ProofBytes { .. }
             | Self::NextBurn { .. }
             | Self::NoBatch(_)
             | Self::Batch { .. }

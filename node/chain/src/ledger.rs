@@ -209,6 +209,39 @@ impl PegState {
             .map(|(id, family)| (*id, family))
     }
 
+    /// Recorded batches that Bitcoin may still confirm, with their inputs' values. An input that an unrecorded transaction
+    /// has spent leaves its family behind here, but none of its batches can confirm any more: these are left out.
+    pub fn pending_batches(&self) -> BTreeMap<BatchId, Vec<Sats>> {
+        let value = |input| self.utxos.get(input).map(|utxo| utxo.value);
+        self.families
+            .values()
+            .filter_map(|family| {
+                let values: Vec<Sats> = family.inputs.iter().map(value).collect::<Option<_>>()?;
+                Some(
+                    family
+                        .members
+                        .iter()
+                        .map(move |member| (member.batch, values.clone())),
+                )
+            })
+            .flatten()
+            .collect()
+    }
+
+    /// The newest batches of the families of which nothing was recorded in the last `patience` blocks up to `height`, the
+    /// one that waits longest first.
+    pub fn stuck_batches(&self, height: SideHeight, patience: u64) -> Vec<BatchId> {
+        let newest = self
+            .families
+            .values()
+            .filter_map(|family| family.members.last());
+        let mut stuck: Vec<&Member> = newest
+            .filter(|newest| height >= newest.height.saturating_add(patience))
+            .collect();
+        stuck.sort_by_key(|newest| newest.height);
+        stuck.into_iter().map(|newest| newest.batch).collect()
+    }
+
     /// Burns that are in no batch yet, in order.
     pub fn queue(&self) -> impl ExactSizeIterator<Item = &Burn> {
         self.queue.values()

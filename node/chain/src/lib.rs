@@ -38,7 +38,9 @@ mod supply;
 mod watch;
 mod withdrawals;
 
-pub use batch::{MIN_FEE_RATE, NoBatch, next_batch, replacement, replacement_rate};
+pub use batch::{
+    MIN_FEE_RATE, NoBatch, batch_to_record, next_batch, replacement, replacement_rate,
+};
 pub use burns::{
     BurnError, Log, PEG_OUT_REQUESTED_TOPIC, Receipt, burns_of_block, decode_peg_out_requested,
 };
@@ -55,12 +57,16 @@ pub use ledger::{
 };
 pub use payload::{PayloadAttributes, payload_attributes};
 pub use pow::{check_distance, check_work};
-pub use proof::{DepositProofError, DepositProver, MerkleTree, deposits};
+pub use proof::{
+    DepositProofError, DepositProver, MAX_PROOF_BYTES, MerkleTree, deposits, proofs_fit,
+};
 pub use reconcile::{Discrepancy, Unspent, reconcile};
 pub use scan::{Advance, BitcoinFacts, PlanError, ScanError, ScannedBlock, Scanner, plan_advance};
 pub use shared::Shared;
 pub use supply::{EvmSupply, Supply};
-pub use watch::{CursorPlace, DeepReorganisation, Footing, PegHalt, cursor_place};
+pub use watch::{
+    BatchVote, CursorPlace, DeepReorganisation, FOOTING_SLOTS, Footing, PegHalt, cursor_place,
+};
 pub use withdrawals::{
     FeeError, FeePayment, FeeShares, WithdrawalError, expected_withdrawals, fee_distribution,
 };

@@ -64,6 +64,18 @@ fn depth(transactions: usize) -> u32 {
         .map_or(usize::BITS, usize::trailing_zeros)
 }
 
+/// Bytes of proofs that one side block's consumed transactions may need: with these, a request to a signer is far from
+/// [`MAX_FRAME_BYTES`](alys_protocol::signer::MAX_FRAME_BYTES). Each proof repeats its block's coinbase, which the
+/// Bitcoin miner makes as long as it likes.
+pub const MAX_PROOF_BYTES: usize = 4 << 20;
+
+/// Whether one side block may consume so many transactions whose proofs have so many bytes, all counted.
+///
+/// A single one always fits: a coinbase is at most as long as any transaction.
+pub const fn proofs_fit(transactions: usize, bytes: usize) -> bool {
+    transactions <= 1 || bytes <= MAX_PROOF_BYTES
+}
+
 /// Bytes of one [`DepositProof`] in a block, at most.
 pub(crate) fn proof_bytes(block: &Block) -> usize {
     const FIELDS: usize = 32;
@@ -119,6 +131,7 @@ pub struct DepositProver {
     tree: MerkleTree,
     /// A proof of the coinbase itself, which each proof repeats.
     coinbase: DepositProof,
+    bytes: usize,
 }
 
 impl DepositProver {
@@ -159,12 +172,18 @@ impl DepositProver {
             block: hash,
             tree,
             coinbase,
+            bytes: proof_bytes(block),
         })
     }
 
     /// The block.
     pub fn block(&self) -> BlockHash {
         self.block
+    }
+
+    /// Bytes of each of its proofs, at most.
+    pub const fn proof_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Proves the transaction at `index` of the block, which is number `consumed` of a body's consumed ones.

@@ -2,7 +2,7 @@
 
 use crate::consume::{ConsumeError, Consumed, MAX_BITCOIN_BLOCKS};
 use crate::ledger::PegState;
-use crate::proof::proof_bytes;
+use crate::proof::{proof_bytes, proofs_fit};
 use crate::reader::Reader;
 use alys_protocol::peg::{
     ConsumedTransaction, Cursor, TransactionError, WHOLE_BLOCK, encode_stripped,
@@ -177,30 +177,31 @@ pub struct BitcoinFacts {
     pub hash: BlockHash,
     /// The transactions that touch the federation, from the parent's cursor to the block's.
     pub consumed: Vec<ConsumedTransaction>,
+    /// Bytes of the proofs of all of them, at most.
+    pub proof_bytes: usize,
 }
 
 impl BitcoinFacts {
     /// Cuts a scan that started at the parent's cursor at `cursor`; `None` where it does not reach that far.
     pub fn from_scan(tip: BtcHeight, blocks: &[ScannedBlock], cursor: &Cursor) -> Option<Self> {
         let last = blocks.iter().find(|block| block.height == cursor.height)?;
-        let consumed = blocks
-            .iter()
-            .flat_map(|block| &block.transactions)
-            .filter(|consumed| (consumed.height, consumed.index) < (cursor.height, cursor.next_tx))
-            .cloned()
-            .collect();
+        let (mut consumed, mut proof_bytes) = (Vec::new(), 0usize);
+        for block in blocks {
+            for transaction in &block.transactions {
+                if (transaction.height, transaction.index) < (cursor.height, cursor.next_tx) {
+                    consumed.push(transaction.clone());
+                    proof_bytes = proof_bytes.saturating_add(block.proof_bytes);
+                }
+            }
+        }
         Some(Self {
             tip,
             hash: last.hash,
             consumed,
+            proof_bytes,
         })
     }
 }
-
-/// Bytes of proofs that one side block's consumed transactions may need: with these, a request to a signer is far from
-/// [`MAX_FRAME_BYTES`](alys_protocol::signer::MAX_FRAME_BYTES). Each proof repeats its block's coinbase, which the
-/// Bitcoin miner makes as long as it likes.
-const MAX_PROOF_BYTES: usize = 4 << 20;
 
 /// How far a block advances the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,8 +272,7 @@ pub fn plan_advance(
         };
         for transaction in &block.transactions {
             proofs = proofs.saturating_add(block.proof_bytes);
-            // The first one of a side block always fits: a coinbase is at most as long as any transaction.
-            if proofs > MAX_PROOF_BYTES && !transactions.is_empty() {
+            if !proofs_fit(transactions.len().saturating_add(1), proofs) {
                 break 'blocks;
             }
             match reader.read(&end, transaction) {

@@ -7,7 +7,8 @@
 mod kit;
 
 use alys_chain::{
-    BurnError, NoBatch, Origin, PegState, next_batch, plan_advance, replacement, replacement_rate,
+    BurnError, NoBatch, Origin, PegState, batch_to_record, next_batch, plan_advance, replacement,
+    replacement_rate,
 };
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::federation::BATCH_SEQUENCE;
@@ -17,7 +18,7 @@ use alys_protocol::units::{Sats, SatsPerKvb, SideHeight, Slot};
 use bitcoin::{OutPoint, Transaction};
 use kit::bitcoin_chain::Bitcoin;
 use kit::side_chain::{BurnRequest, Side, Step};
-use kit::{chain, deposit, federation, payee};
+use kit::{chain, deposit, federation, payee, transaction};
 use std::collections::BTreeSet;
 
 const RATE: SatsPerKvb = SatsPerKvb::new(5_000);
@@ -434,6 +435,79 @@ fn a_replacement_has_the_same_inputs_and_burns_at_a_higher_fee() {
             Err(NoBatch::NotReplaceable { found: newest })
         );
     }
+}
+
+/// Two families: of three burns, and of one.
+fn two_families() -> (Bitcoin, Side) {
+    let (bitcoin, mut side) = world(&[900_000, 500_000], &[100_000, 200_000, 100_000, 150_000]);
+    record(&bitcoin, &mut side);
+    let second = Step {
+        fee_rate: Some(RATE),
+        slots: 5,
+        ..Step::default()
+    };
+    assert!(side.step(&bitcoin, &second).batch.is_some());
+    assert_eq!(side.peg().families().len(), 2);
+    (bitcoin, side)
+}
+
+#[test]
+fn every_stuck_family_gets_its_replacement() {
+    let (bitcoin, mut side) = two_families();
+    let at = side.tip().header.height;
+    let stuck = |side: &Side, patience| side.peg().stuck_batches(at, patience);
+    let [first, second] = stuck(&side, 0)[..] else {
+        panic!("{:?}", side.peg().families());
+    };
+    assert_eq!(side.peg().families()[&first].burns.len(), 3);
+    assert_eq!(stuck(&side, 1), [first]);
+    assert_eq!(stuck(&side, 2), []);
+    // The first is replaced at a rate that rises no more; the second is still to be replaced.
+    side.step(
+        &bitcoin,
+        &Step {
+            fee_rate: Some(SatsPerKvb::new(9_000)),
+            replaces: Some(first),
+            slots: 5,
+            ..Step::default()
+        },
+    );
+    let newest = side.peg().families()[&first].members[1].batch;
+    let now = side.tip().header.height;
+    assert_eq!(side.peg().stuck_batches(now, 0), [second, newest]);
+    let replaced = |stuck: &[_]| {
+        batch_to_record(
+            chain(),
+            side.peg(),
+            stuck,
+            ALL,
+            LATE,
+            SatsPerKvb::new(9_000),
+        )
+        .map(|record| record.replaces)
+    };
+    assert_eq!(replaced(&[newest, second]), Ok(Some(second)));
+    assert_eq!(replaced(&[newest]), Err(NoBatch::NoBurns));
+}
+
+#[test]
+fn a_batch_whose_input_an_unrecorded_transaction_spent_is_no_longer_pending() {
+    let (mut bitcoin, mut side) = two_families();
+    let families: Vec<_> = side.peg().families().clone().into_iter().collect();
+    let [(robbed, family), (other, _)] = &families[..] else {
+        panic!("{families:?}");
+    };
+    let pending = side.peg().pending_batches();
+    assert_eq!(pending.len(), 2);
+    let theft = transaction(family.inputs.clone(), vec![(payee(9), 400_000)]);
+    bitcoin.mine(vec![theft]);
+    bitcoin.mine_empty(2);
+    side.step(&bitcoin, &Step::default());
+    assert!(side.peg().halt().is_some());
+    assert!(side.peg().families().contains_key(robbed));
+    let left = side.peg().pending_batches();
+    assert_eq!(left.keys().collect::<Vec<_>>(), [other]);
+    assert_eq!(left[other], pending[other]);
 }
 
 #[test]

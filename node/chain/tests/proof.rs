@@ -7,7 +7,8 @@
 mod kit;
 
 use alys_chain::{
-    DepositProofError, DepositProver, MerkleTree, PegState, consume, deposits, plan_advance,
+    BitcoinFacts, BlockRuleError, Class, DepositProofError, DepositProver, Facts, MAX_PROOF_BYTES,
+    MerkleTree, PegState, check_block, consume, deposits, plan_advance,
 };
 use alys_protocol::auxpow::MerkleBranch;
 use alys_protocol::bytes::EvmAddress;
@@ -16,6 +17,7 @@ use alys_protocol::signer::DepositProof;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, ScriptBuf, Transaction, TxMerkleNode};
 use kit::bitcoin_chain::{self, Bitcoin};
+use kit::side_chain::{Side, Step};
 use kit::{START, chain, deposit, federation, foreign, payee, recipient_script, transaction};
 use proptest::prelude::*;
 
@@ -214,4 +216,28 @@ fn long_coinbases_never_make_a_side_block_that_no_signer_can_be_asked_about() {
         state = consumed.state;
     }
     assert_eq!(stops, [5, WHOLE_BLOCK]);
+    // What a leader plans without that limit, nobody accepts.
+    let side = Side::new();
+    let block = side.propose(&bitcoin, &Step::default());
+    let cursor = &block.header.bitcoin;
+    let mut view = bitcoin.facts(side.peg(), cursor).unwrap();
+    assert_eq!(view.consumed.len(), 4);
+    let each = view.proof_bytes / 4;
+    assert!(each > 990_000 && view.proof_bytes <= MAX_PROOF_BYTES);
+    let check = |view: &BitcoinFacts| {
+        let facts = Facts {
+            bitcoin: Some(view),
+            vault_balance: None,
+            ancestor: &|_| None,
+        };
+        check_block(chain(), &side.parent(), &block, &facts).map(|_| ())
+    };
+    assert_eq!(check(&view), Ok(()));
+    view.proof_bytes += each;
+    let error = check(&view).unwrap_err();
+    assert!(
+        matches!(error, BlockRuleError::ProofBytes { .. }),
+        "{error}"
+    );
+    assert_eq!(error.class(), Class::Invalid);
 }

@@ -7,9 +7,11 @@ use alys_chain::{
     cursor_place, plan_advance,
 };
 use alys_protocol::peg::Cursor;
+use alys_protocol::signer::BitcoinTip;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::{BtcHeight, SatsPerKvb};
 use anyhow::{Context as _, bail};
+use bitcoin::block::Header;
 use bitcoin::{Block, BlockHash, Transaction};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +119,30 @@ impl BitcoinSide {
         let tip = self.client.tip().await?.height;
         let at_height = self.client.block_hash(cursor.height).await?;
         Ok(cursor_place(cursor, at_height, tip))
+    }
+
+    /// The best chain's newest block.
+    pub(crate) async fn tip(&self) -> anyhow::Result<BitcoinTip> {
+        let tip = self.client.tip().await?;
+        Ok(BitcoinTip {
+            height: tip.height,
+            hash: tip.hash,
+        })
+    }
+
+    /// Hash of the best chain's block at a height; none above the tip.
+    pub(crate) async fn block_hash(&self, height: BtcHeight) -> anyhow::Result<Option<BlockHash>> {
+        Ok(self.client.block_hash(height).await?)
+    }
+
+    /// The best chain's headers from one height to another, both included; none where the chain is shorter.
+    pub(crate) async fn headers(
+        &self,
+        first: BtcHeight,
+        last: BtcHeight,
+    ) -> anyhow::Result<Option<Vec<Header>>> {
+        let found = self.client.headers(first, last).await?;
+        Ok(found.map(|headers| headers.into_iter().map(|info| info.header).collect()))
     }
 
     /// A block that was in the best chain, and may not be any more.

@@ -4,6 +4,7 @@
 //! [`crate::jobs`] and comes back as an event. Nothing here signs: the signer does, and refuses what it cannot prove.
 
 mod approve;
+pub(crate) mod cursor;
 mod finality;
 mod footing;
 mod gossip;
@@ -31,6 +32,7 @@ use alys_protocol::signer::FinalityEvidence;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
 use alys_store::schema::{Blocks, Certificates, Ledgers, Only, Recent, RecentKey, Root};
 use anyhow::{Context as _, bail};
+use cursor::CursorPatience;
 use mining::Queued;
 use pegout::PegOuts;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,6 +74,9 @@ pub(crate) struct Driver {
     footing: Footing,
     /// The Bitcoin node is being asked about the cursor.
     looking: bool,
+    /// The signer is being fed Bitcoin headers.
+    feeding: bool,
+    patience: CursorPatience,
     finality: Option<FinalityEvidence>,
     sync: Sync,
     done: mpsc::UnboundedSender<Done>,
@@ -129,6 +134,8 @@ impl Driver {
             pegouts: PegOuts::default(),
             footing: Footing::default(),
             looking: false,
+            feeding: false,
+            patience: CursorPatience::default(),
             finality: None,
             sync: Sync::default(),
             done,
@@ -229,6 +236,10 @@ impl Driver {
                 Ok(())
             }
             Done::BitcoinSeen(outcome) => self.bitcoin_seen(outcome),
+            Done::HeadersFed(outcome) => {
+                self.headers_fed(outcome);
+                Ok(())
+            }
             Done::Shares { batch, outcome } => self.own_shares(batch, outcome),
             Done::Broadcast { batch, outcome } => {
                 self.broadcast_done(batch, outcome);

@@ -6,9 +6,10 @@ pub(crate) use evidence::ApprovePlan;
 
 use crate::bitcoin_side::BitcoinSide;
 use crate::execution::Execution;
+use crate::header_feed::HeaderFeed;
 use alys_chain::{
     Advance, BlockRuleError, Choices, Class, CursorPlace, Facts, Parent, PegState, PowPlan,
-    Settlement, burns_of_block, check_block, draft, next_batch, replacement,
+    Settlement, batch_to_record, burns_of_block, check_block, draft,
 };
 use alys_execution::receipt::{Receipt, receipt_proof};
 use alys_execution::{Heads, PayloadStatus, execution_header_rlp};
@@ -37,6 +38,8 @@ pub(crate) struct Tools {
     pub(crate) execution: Arc<Execution>,
     pub(crate) bitcoin: Arc<BitcoinSide>,
     pub(crate) signer: Option<Arc<SignerClient>>,
+    /// What keeps that signer's Bitcoin headers.
+    pub(crate) headers: Option<Arc<HeaderFeed>>,
 }
 
 /// The end of a job.
@@ -59,6 +62,7 @@ pub(crate) enum Done {
     },
     HeadsSet(anyhow::Result<()>),
     BitcoinSeen(anyhow::Result<CursorPlace>),
+    HeadersFed(anyhow::Result<()>),
     Shares {
         batch: BatchId,
         outcome: anyhow::Result<Vec<SchnorrSignature>>,
@@ -263,8 +267,10 @@ pub(crate) struct BuildPlan {
     pub(crate) history_root: HistoryRoot,
     pub(crate) share: Option<Share>,
     pub(crate) heads: Heads,
-    /// A batch to replace at the present fee rate, if that has risen.
-    pub(crate) stuck: Option<BatchId>,
+    /// Members' signers would not approve a block that consumes Bitcoin: see [`crate::driver::cursor`].
+    pub(crate) hold_cursor: bool,
+    /// Batches to replace at the present fee rate, if that has risen; the one to try first comes first.
+    pub(crate) stuck: Vec<BatchId>,
 }
 
 /// Builds a block, and has the signer sign it.
@@ -313,6 +319,11 @@ async fn peg_progress(
     plan: &BuildPlan,
 ) -> anyhow::Result<(Advance, Option<BatchRecord>)> {
     let (chain, peg) = (&tools.chain, &plan.parent.peg);
+    let stays = || alys_chain::plan_advance(chain, peg, peg.cursor().height, &[]);
+    if plan.hold_cursor {
+        // No batch either, which might pay from coins that only a consumed block brings.
+        return Ok((stays()?, None));
+    }
     match tools.bitcoin.plan(chain, peg).await {
         Ok(advance) => {
             let batch = choose_batch(tools, &advance.consumed.state, plan).await;
@@ -322,15 +333,14 @@ async fn peg_progress(
             // A block without progress of the peg is better than none. No batch either: coins that Bitcoin does not
             // have any more must not be paid out.
             tracing::warn!("no progress of the peg in slot {}: {error:#}", plan.slot);
-            let stays = alys_chain::plan_advance(chain, peg, peg.cursor().height, &[])?;
-            Ok((stays, None))
+            Ok((stays()?, None))
         }
     }
 }
 
-/// The batch to record: a replacement of a stuck one, else the next one, if any.
+/// The batch to record, if any.
 async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Option<BatchRecord> {
-    let waits = state.queue().len() > 0 || plan.stuck.is_some() || !state.utxos().is_empty();
+    let waits = state.queue().len() > 0 || !plan.stuck.is_empty() || !state.utxos().is_empty();
     if !waits {
         return None;
     }
@@ -341,13 +351,8 @@ async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Opti
             return None;
         }
     };
-    if let Some(stuck) = plan.stuck
-        && let Ok(record) = replacement(&tools.chain, state, stuck, plan.slot, rate)
-    {
-        return Some(record);
-    }
     let pow_final = plan.parent.header.pow.height;
-    next_batch(&tools.chain, state, pow_final, plan.slot, rate).ok()
+    batch_to_record(&tools.chain, state, &plan.stuck, pow_final, plan.slot, rate).ok()
 }
 
 /// Gathers what the signer needs to see of a block, and asks it to approve.
@@ -358,6 +363,11 @@ pub(crate) async fn approve(
     plan: ApprovePlan,
 ) -> anyhow::Result<Approval> {
     let signer = tools.signer.as_ref().context("this node has no signer")?;
+    if let Some(headers) = &tools.headers
+        && plan.moves_cursor()
+    {
+        headers.feed().await?;
+    }
     let request = evidence::complete(tools, plan)
         .await
         .context("it was not asked, as its evidence is incomplete")?;

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod driver;
 mod execution;
+mod header_feed;
 mod jobs;
 mod messages;
 mod node;

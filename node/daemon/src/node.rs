@@ -4,6 +4,7 @@ use crate::bitcoin_side::BitcoinSide;
 use crate::config::NodeConfig;
 use crate::driver::{Driver, Sources};
 use crate::execution::Execution;
+use crate::header_feed::HeaderFeed;
 use crate::jobs::Tools;
 use crate::rpc::{Api, SOFTWARE, health};
 use crate::view::View;
@@ -53,12 +54,16 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let (done_sender, done) = mpsc::unbounded_channel();
     let (command_sender, commands) = mpsc::channel(256);
     let (view_sender, view) = watch::channel(first_view(&chain));
+    let headers = signer
+        .as_ref()
+        .map(|signer| Arc::new(HeaderFeed::new(signer.clone(), bitcoin.clone())));
     let tools = Tools {
         chain: chain.clone(),
         store: store.clone(),
         execution: execution.clone(),
         bitcoin,
         signer,
+        headers,
     };
     let member = config.member;
     let driver = Driver::restore(

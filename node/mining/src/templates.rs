@@ -10,14 +10,13 @@ use alys_protocol::bytes::{BlockId, BundleHash, EvmAddress};
 use alys_protocol::header::bundle_hash;
 use alys_protocol::spec::{MiningSpec, Target};
 use alys_protocol::units::{ChainId, PowCount, SideHeight, Slot};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// Templates kept at most; the oldest of the lowest range goes first.
+/// Templates kept at most; the range with the most of them loses its newest. So whoever asks for one payout after another
+/// closes no template of another range, and none that was there before in the same one.
 const MAX_TEMPLATES: usize = 10_000;
-/// Shares kept at most; the one with the lowest range and the least work goes first. On a test chain a share costs next
-/// to nothing.
+/// Ranges with a share at most; the lowest goes first.
 const MAX_SHARES: usize = 1_000;
 
 /// The range that can be mined now.
@@ -31,6 +30,41 @@ pub struct Range {
     pub end: BlockId,
     /// Its height.
     pub end_height: SideHeight,
+}
+
+impl Range {
+    /// The range from the same start to another end of the chain that `ancestor_at` looks up; `None` where the end is
+    /// not on that chain, or lies below the start.
+    pub fn ending_at(
+        self,
+        end: BlockId,
+        end_height: SideHeight,
+        ancestor_at: impl FnOnce(SideHeight) -> Option<BlockId>,
+    ) -> Option<Self> {
+        let on_chain = end_height >= self.start_height && ancestor_at(end_height) == Some(end);
+        on_chain.then_some(Self {
+            end,
+            end_height,
+            ..self
+        })
+    }
+
+    /// Sorts ranges by their end.
+    const fn key(&self) -> RangeKey {
+        RangeKey {
+            end_height: self.end_height,
+            end: self.end,
+            start: self.start,
+        }
+    }
+}
+
+/// One range; sorted by the end's height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct RangeKey {
+    end_height: SideHeight,
+    end: BlockId,
+    start: BlockId,
 }
 
 /// A template: a range and whom to pay.
@@ -54,6 +88,11 @@ pub struct Share {
     /// The record for a block.
     pub record: PowRecord,
 }
+
+/// A template that is not opened.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("expected at most {MAX_TEMPLATES} open templates: ask again when the next block is final")]
+pub struct TooManyTemplates;
 
 /// A share that is not taken.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -79,12 +118,10 @@ pub struct Templates {
     mining: MiningSpec,
     anchor_slot: Slot,
     templates: BTreeMap<BundleHash, Template>,
-    shares: BTreeMap<BundleHash, Share>,
-}
-
-/// What makes a share better than another: a longer range, then more work.
-const fn value(share: &Share) -> (SideHeight, Reverse<Target>) {
-    (share.template.range.end_height, Reverse(share.work))
+    /// The templates of each range, oldest first.
+    ranges: BTreeMap<RangeKey, Vec<BundleHash>>,
+    /// The share with the most work of each range: it holds wherever another one of the range does.
+    shares: BTreeMap<RangeKey, Share>,
 }
 
 impl Templates {
@@ -95,6 +132,7 @@ impl Templates {
             mining,
             anchor_slot,
             templates: BTreeMap::new(),
+            ranges: BTreeMap::new(),
             shares: BTreeMap::new(),
         }
     }
@@ -105,21 +143,30 @@ impl Templates {
     }
 
     /// Opens, or finds again, the template of a range and a payout.
-    pub fn create(&mut self, range: Range, fee_recipient: EvmAddress) -> Template {
+    ///
+    /// # Errors
+    /// - [`TooManyTemplates`] where this range has the most of too many.
+    pub fn create(
+        &mut self,
+        range: Range,
+        fee_recipient: EvmAddress,
+    ) -> Result<Template, TooManyTemplates> {
         let template = self.template(range, fee_recipient);
-        self.templates.insert(template.hash, template);
-        while self.templates.len() > MAX_TEMPLATES {
-            let oldest = self
-                .templates
-                .values()
-                .min_by_key(|template| template.range.end_height)
-                .map(|template| template.hash);
-            match oldest {
-                Some(hash) => self.templates.remove(&hash),
-                None => break,
-            };
+        if self.templates.insert(template.hash, template).is_none() {
+            let of_range = self.ranges.entry(range.key()).or_default();
+            of_range.push(template.hash);
         }
-        template
+        if self.templates.len() > MAX_TEMPLATES {
+            let fullest = self.ranges.values_mut().max_by_key(|hashes| hashes.len());
+            if let Some(newest) = fullest.and_then(Vec::pop) {
+                self.templates.remove(&newest);
+            }
+        }
+        if self.templates.contains_key(&template.hash) {
+            Ok(template)
+        } else {
+            Err(TooManyTemplates)
+        }
     }
 
     /// Takes a share for an open template.
@@ -171,9 +218,12 @@ impl Templates {
         count: PowCount,
         slot: Slot,
     ) -> Result<Share, ShareError> {
-        let hash = template.hash;
         let proof = AuxPow::decode(auxpow)?;
-        proof.verify(self.mining.aux_chain_id, &hash, &self.target(count, slot))?;
+        proof.verify(
+            self.mining.aux_chain_id,
+            &template.hash,
+            &self.target(count, slot),
+        )?;
         let auxpow = BoundedVec::new(auxpow.to_vec())
             .map_err(|error| ShareError::TooLong { found: error.found })?;
         let share = Share {
@@ -185,44 +235,38 @@ impl Templates {
                 auxpow,
             },
         };
-        // Among shares of one template the first stays, unless a later one has more work: it may pass a harder floor.
-        let kept = self.shares.entry(hash).or_insert_with(|| share.clone());
+        let key = template.range.key();
+        let kept = self.shares.entry(key).or_insert_with(|| share.clone());
         if share.work < kept.work {
             *kept = share.clone();
         }
         while self.shares.len() > MAX_SHARES {
-            let worst = self
-                .shares
-                .iter()
-                .min_by_key(|(_, share)| value(share))
-                .map(|(hash, _)| *hash);
-            match worst {
-                Some(hash) => self.shares.remove(&hash),
-                None => break,
-            };
+            self.shares.pop_first();
         }
         Ok(share)
     }
 
     /// The share to put into a block of `slot` whose parent has `count` records: of the longest range, then most work.
     ///
-    /// `start` is the child of the parent's PoW-final block and `final_height` what the block's chain implies as final.
+    /// `start` is the child of the parent's PoW-final block, `final_height` what the block's chain implies as final, and
+    /// `on_chain` says whether a range ends on that chain.
     pub fn best(
         &self,
         start: BlockId,
         final_height: SideHeight,
         count: PowCount,
         slot: Slot,
+        on_chain: impl Fn(&Range) -> bool,
     ) -> Option<&Share> {
         let target = self.target(count, slot);
-        self.shares
-            .values()
-            .filter(|share| {
-                share.template.range.start == start
-                    && share.template.range.end_height <= final_height
-                    && share.work <= target
-            })
-            .max_by_key(|share| value(share))
+        // By the end's height: no two ranges from one start end at the same height of one chain.
+        self.shares.values().rev().find(|share| {
+            let range = &share.template.range;
+            range.start == start
+                && range.end_height <= final_height
+                && share.work <= target
+                && on_chain(range)
+        })
     }
 
     /// Forgets what starts elsewhere than at these blocks: the first that the final chain, and the first that the
@@ -230,8 +274,8 @@ impl Templates {
     pub fn retain_from(&mut self, starts: &[BlockId]) {
         self.templates
             .retain(|_, template| starts.contains(&template.range.start));
-        self.shares
-            .retain(|_, share| starts.contains(&share.template.range.start));
+        self.ranges.retain(|range, _| starts.contains(&range.start));
+        self.shares.retain(|range, _| starts.contains(&range.start));
     }
 
     /// Open templates and shares, for metrics.
@@ -241,140 +285,4 @@ impl Templates {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::block_builder::tests::solved_block;
-
-    fn templates() -> Templates {
-        let mining = MiningSpec {
-            aux_chain_id: 0xa175,
-            pow_limit: Target::new([0xff; 32]),
-            anchor_target: Target::new([0xff; 32]),
-            slots_per_record: 10,
-            half_life_slots: 10,
-            max_blocks_without_pow: 100,
-        };
-        Templates::new(ChainId::new(1), mining, Slot::ZERO)
-    }
-
-    fn range(end: u8) -> Range {
-        Range {
-            start: BlockId::new([1; 32]),
-            start_height: SideHeight::new(1),
-            end: BlockId::new([end; 32]),
-            end_height: SideHeight::new(u64::from(end)),
-        }
-    }
-
-    const NOW: (PowCount, Slot) = (PowCount::ZERO, Slot::new(1000));
-
-    #[test]
-    fn a_share_becomes_the_record_until_its_range_is_finalised() {
-        let mut templates = templates();
-        let recipient = EvmAddress::new([7; 20]);
-        let old = templates.create(range(5), recipient);
-        let new = templates.create(range(9), recipient);
-        for template in [old, new] {
-            let auxpow = solved_block(&template.hash).auxpow.encode();
-            let share = templates
-                .submit(template.hash, &auxpow, NOW.0, NOW.1)
-                .unwrap();
-            assert_eq!(share.record.fee_recipient, recipient);
-        }
-        let start = BlockId::new([1; 32]);
-        let best = |final_height: u64| {
-            templates
-                .best(start, SideHeight::new(final_height), NOW.0, NOW.1)
-                .map(|share| share.template.range.end_height.get())
-        };
-        assert_eq!(best(20), Some(9));
-        assert_eq!(
-            best(8),
-            Some(5),
-            "a range must be final on the block's own chain"
-        );
-        assert_eq!(best(4), None);
-        templates.retain_from(&[BlockId::new([2; 32])]);
-        assert_eq!(templates.counts(), (0, 0));
-    }
-
-    #[test]
-    fn work_for_another_payout_or_no_template_is_refused() {
-        let mut templates = templates();
-        let template = templates.create(range(5), EvmAddress::new([7; 20]));
-        let stranger = bundle_hash(
-            ChainId::new(1),
-            template.range.start,
-            template.range.end,
-            EvmAddress::new([8; 20]),
-        );
-        let auxpow = solved_block(&stranger).auxpow.encode();
-        assert!(matches!(
-            templates.submit(stranger, &auxpow, NOW.0, NOW.1),
-            Err(ShareError::UnknownTemplate(_))
-        ));
-        assert!(matches!(
-            templates.submit(template.hash, &auxpow, NOW.0, NOW.1),
-            Err(ShareError::AuxPow(AuxPowError::Commitment { .. }))
-        ));
-        assert!(matches!(
-            templates.submit(template.hash, &auxpow[1..], NOW.0, NOW.1),
-            Err(ShareError::AuxPow(AuxPowError::Encoding(_)))
-        ));
-    }
-
-    #[test]
-    fn a_peers_share_needs_no_template_and_leaves_none() {
-        let mut templates = templates();
-        let (recipient, other) = (EvmAddress::new([7; 20]), EvmAddress::new([8; 20]));
-        let hash = templates.template(range(5), recipient).hash;
-        let auxpow = solved_block(&hash).auxpow.encode();
-        let taken = |templates: &mut Templates, recipient| {
-            templates.submit_foreign(range(5), recipient, &auxpow, NOW.0, NOW.1)
-        };
-        assert!(matches!(
-            taken(&mut templates, other),
-            Err(ShareError::AuxPow(AuxPowError::Commitment { .. }))
-        ));
-        assert_eq!(templates.counts(), (0, 0));
-        let share = taken(&mut templates, recipient).unwrap();
-        assert_eq!(share.template.hash, hash);
-        assert_eq!(templates.counts(), (0, 1));
-        let best = templates.best(range(5).start, SideHeight::new(5), NOW.0, NOW.1);
-        assert_eq!(best, Some(&share));
-    }
-
-    #[test]
-    fn shares_are_bounded_and_the_best_stay() {
-        let mut templates = templates();
-        for number in 0..(MAX_SHARES as u32 + 5) {
-            let mut address = [0; 20];
-            address[..4].copy_from_slice(&number.to_le_bytes());
-            // The first five are of a shorter range.
-            let range = range(if number < 5 { 5 } else { 9 });
-            let hash = templates.template(range, EvmAddress::new(address)).hash;
-            let auxpow = solved_block(&hash).auxpow.encode();
-            templates
-                .submit_foreign(range, EvmAddress::new(address), &auxpow, NOW.0, NOW.1)
-                .unwrap();
-        }
-        assert_eq!(templates.counts(), (0, MAX_SHARES));
-        assert!(
-            templates
-                .shares
-                .values()
-                .all(|share| share.template.range.end_height == SideHeight::new(9))
-        );
-    }
-
-    #[test]
-    fn templates_are_bounded() {
-        let mut templates = templates();
-        for number in 0..(MAX_TEMPLATES as u32 + 5) {
-            let mut address = [0; 20];
-            address[..4].copy_from_slice(&number.to_le_bytes());
-            templates.create(range(5), EvmAddress::new(address));
-        }
-        assert_eq!(templates.counts().0, MAX_TEMPLATES);
-    }
-}
+mod tests;

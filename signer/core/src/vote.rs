@@ -373,6 +373,33 @@ pub fn final_of_three(newest: &Header, ancestors: &[Header]) -> Option<SideHeigh
     (linked && consecutive && heights && first.height > SideHeight::ZERO).then_some(second.height)
 }
 
+/// The parent's parent and that one's parent are shown, as far as there are any above genesis: a node that hid them would
+/// hide what is final, and with it that a record is due.
+///
+/// # Errors
+/// - a refusal by rule `pow-distance`.
+pub fn ancestors(parent: &Header, ancestors: &[Header]) -> Result<(), Refusal> {
+    let due = parent.height.saturating_sub(1).get().min(2);
+    if (ancestors.len() as u64) < due {
+        return Err(refusal(
+            Rule::PowDistance,
+            format_args!("{due} ancestors of the parent"),
+            ancestors.len(),
+        ));
+    }
+    let mut child = parent;
+    for ancestor in ancestors {
+        equal(
+            Rule::PowDistance,
+            "an ancestor with id",
+            child.parent,
+            ancestor.id(),
+        )?;
+        child = ancestor;
+    }
+    Ok(())
+}
+
 /// A block needs a record if and only if `F(block) - parent.pow.height > max_blocks_without_pow`.
 ///
 /// `known_final` is a lower bound of F(block): a signer that saw only a part of the chain may know less than the nodes,

@@ -594,6 +594,21 @@ fn pow_distance() {
     let (_, with) = honest.child_with_record(3, account);
     let decision = signer(&honest.chain).approve(&fresh(), &context(NOW), &with);
     assert!(decision.is_ok());
+    // What is final cannot be hidden, nor replaced.
+    let honest_request = honest.approve(&without);
+    let mut hidden = honest_request.clone();
+    let [second, first] = &*honest_request.ancestors else {
+        panic!("two ancestors");
+    };
+    let changed = [
+        vec![],
+        vec![second.clone()],
+        vec![first.clone(), second.clone()],
+    ];
+    for ancestors in changed {
+        hidden.ancestors = BoundedVec::new(ancestors).unwrap();
+        assert_eq!(refused(&honest, &hidden), Rule::PowDistance);
+    }
     // One block earlier 2 is final, and 2 - 0 is not above 2.
     let earlier = honest.child_of(3, 1, |_| ());
     assert!(vote(&honest, &fresh(), &earlier).is_ok());

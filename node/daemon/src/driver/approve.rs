@@ -2,6 +2,7 @@
 
 use super::Driver;
 use crate::jobs::{self, ApprovePlan, Done};
+use alys_chain::BatchVote;
 use alys_consensus::Input;
 use alys_execution::execution_header_rlp;
 use alys_protocol::bounded::BoundedVec;
@@ -18,8 +19,14 @@ impl Driver {
         let (Some(member), Some(_)) = (self.member, &self.tools.signer) else {
             return refused;
         };
+        // Consensus has gone on to this block.
+        self.pegouts.unasked = None;
         let plan = match self.approve_plan(id) {
-            Ok(plan) => plan,
+            Ok(Some(plan)) => plan,
+            Ok(None) => {
+                self.pegouts.unasked = Some(id);
+                return Vec::new();
+            }
             Err(error) => {
                 self.problem(
                     "signer",
@@ -36,13 +43,30 @@ impl Driver {
         Vec::new()
     }
 
-    fn approve_plan(&self, id: BlockId) -> anyhow::Result<ApprovePlan> {
+    /// Asks about the block that waits for firm ground, if that is known now.
+    pub(super) fn ask_signer_again(&mut self) -> anyhow::Result<()> {
+        let tree = self.consensus.tree();
+        let waits = self.pegouts.unasked.filter(|id| tree.contains(*id));
+        if let Some(id) = waits {
+            for input in self.ask_signer(id) {
+                self.step(input)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the signer is shown of a block; none where the block records a batch and has to wait for firm ground.
+    fn approve_plan(&self, id: BlockId) -> anyhow::Result<Option<ApprovePlan>> {
         let tree = self.consensus.tree();
         let missing = || anyhow::anyhow!("block {id} or its parent was forgotten");
         let proposal = self.proposals.get(&id).ok_or_else(missing)?;
         let block = &proposal.block;
-        if let (Some(halt), Some(_)) = (self.footing.halt(), &block.body.batch) {
-            bail!("block {id} records a batch: {halt}");
+        if block.body.batch.is_some() {
+            match self.footing.batch_vote() {
+                BatchVote::Ask => {}
+                BatchVote::Wait => return Ok(None),
+                BatchVote::Refuse(halt) => bail!("block {id} records a batch: {halt}"),
+            }
         }
         let parent_id = block.header.parent;
         let parent = tree.header(parent_id).ok_or_else(missing)?;
@@ -59,14 +83,14 @@ impl Driver {
             fees: None,
             pow: None,
         };
-        Ok(ApprovePlan {
+        Ok(Some(ApprovePlan {
             parent_peg: self.ledgers.get(&parent_id).ok_or_else(missing)?.clone(),
             recent: match &block.body.pow {
                 Some(_) => self.down_to_root(parent_id),
                 None => BTreeMap::new(),
             },
             request,
-        })
+        }))
     }
 
     /// The ids from a block down to the tree's root, by height.

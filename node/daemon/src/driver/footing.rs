@@ -2,11 +2,14 @@
 
 use super::Driver;
 use crate::jobs::Done;
-use alys_chain::CursorPlace;
+use alys_chain::{CursorPlace, FOOTING_SLOTS, Footing};
 
 impl Driver {
     /// Asks the Bitcoin node whether its best chain still has the block at the head's cursor; one question at a time.
     pub(super) fn look_at_bitcoin(&mut self) {
+        // An earlier question may still be open: what the last answer said does not hold for ever.
+        self.set_footing(None);
+        self.feed_headers();
         let head = self.consensus.tree().head().id;
         let Some(peg) = self.ledgers.get(&head).filter(|_| !self.looking) else {
             return;
@@ -14,6 +17,21 @@ impl Driver {
         self.looking = true;
         let (tools, cursor) = (self.tools.clone(), *peg.cursor());
         self.spawn(async move { Done::BitcoinSeen(tools.bitcoin.cursor_place(&cursor).await) });
+    }
+
+    /// Brings the signer's Bitcoin headers up to date, one feeding at a time.
+    pub(super) fn feed_headers(&mut self) {
+        let Some(headers) = self.tools.headers.clone().filter(|_| !self.feeding) else {
+            return;
+        };
+        self.feeding = true;
+        self.spawn(async move { Done::HeadersFed(headers.feed().await) });
+    }
+
+    pub(super) fn headers_fed(&mut self, outcome: anyhow::Result<()>) {
+        self.feeding = false;
+        let problem = outcome.err().map(|error| format!("{error:#}"));
+        self.problem("headers", problem);
     }
 
     pub(super) fn bitcoin_seen(
@@ -29,26 +47,37 @@ impl Driver {
             Err(error) => Some(format!("the Bitcoin node cannot be asked: {error:#}")),
         };
         self.problem("bitcoin", problem);
-        self.judge_peg(outcome.ok())
+        self.judge_peg(outcome.ok())?;
+        self.ask_signer_again()
     }
 
     /// Halts the peg on this node, or lets it go on, after a look at the Bitcoin node or a new head.
     pub(super) fn judge_peg(&mut self, seen: Option<CursorPlace>) -> anyhow::Result<()> {
-        let head = self.consensus.tree().head().id;
-        let Some(peg) = self.ledgers.get(&head) else {
-            return Ok(());
-        };
         let before = self.footing;
-        self.footing = before.after(peg, seen);
-        let halt = self.footing.halt().map(ToString::to_string);
-        if let (Some(halt), None) = (&halt, before.halt()) {
-            tracing::error!("{halt}");
-        }
-        metrics::gauge!("alys_peg_halted").set(if halt.is_some() { 1.0 } else { 0.0 });
-        self.problem("peg", halt);
+        self.set_footing(seen);
         if self.footing.is_firm() && !before.is_firm() {
             return self.advance_pegouts(self.slot());
         }
         Ok(())
+    }
+
+    fn set_footing(&mut self, seen: Option<CursorPlace>) {
+        let head = self.consensus.tree().head().id;
+        let Some(peg) = self.ledgers.get(&head) else {
+            return;
+        };
+        let before = self.footing;
+        self.footing = before.after(peg, seen, self.consensus.slot());
+        let halt = self.footing.halt().map(ToString::to_string);
+        if let (Some(halt), None) = (&halt, before.halt()) {
+            tracing::error!("{halt}");
+        }
+        if let (Footing::Firm { .. }, Footing::Unknown, None) = (before, self.footing, seen) {
+            tracing::warn!(
+                "peg-outs wait: the Bitcoin node has not answered for {FOOTING_SLOTS} slots"
+            );
+        }
+        metrics::gauge!("alys_peg_halted").set(if halt.is_some() { 1.0 } else { 0.0 });
+        self.problem("peg", halt);
     }
 }

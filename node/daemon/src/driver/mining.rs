@@ -7,7 +7,7 @@ use alys_mining::aux_block::{AuxBlock, compact_target, display_hash, little_endi
 use alys_mining::templates::{Range, Share};
 use alys_net::{Topic, Verdict};
 use alys_protocol::bytes::{BlockId, BundleHash, EvmAddress};
-use alys_protocol::units::{PowCount, SideHeight, Slot};
+use alys_protocol::units::{PowCount, Slot};
 use std::sync::Arc;
 
 impl Driver {
@@ -55,7 +55,10 @@ impl Driver {
         let range = self.range().ok_or_else(|| {
             "no final block above the last one with proof of work: nothing to mine yet".to_owned()
         })?;
-        let template = self.templates.create(range, address);
+        let template = self
+            .templates
+            .create(range, address)
+            .map_err(|error| error.to_string())?;
         let target = self.templates.target(self.pow_count(), self.slot());
         let tree = self.consensus.tree();
         let pow_final = tree
@@ -103,19 +106,15 @@ impl Driver {
             return Verdict::Ignore;
         };
         // The range may be an older one, or end a little above what this node knows as final: no peer's fault.
-        let end = self
-            .consensus
-            .tree()
-            .header(message.end)
-            .map(|header| header.height)
-            .or_else(|| self.final_height_of(message.end));
-        let (true, Some(end_height)) = (message.start == range.start, end) else {
+        let (true, Ok(end)) = (message.start == range.start, self.header(message.end)) else {
             return Verdict::Ignore;
         };
-        let range = Range {
-            end: message.end,
-            end_height,
-            ..range
+        let head = self.consensus.tree().head().id;
+        let range = range.ending_at(message.end, end.height, |height| {
+            self.ancestor_at(head, height)
+        });
+        let Some(range) = range else {
+            return Verdict::Ignore;
         };
         let (count, slot) = (self.pow_count(), self.slot());
         match self.templates.submit_foreign(
@@ -136,26 +135,15 @@ impl Driver {
         }
     }
 
-    /// The height of a block of the final chain.
-    fn final_height_of(&self, id: BlockId) -> Option<SideHeight> {
-        let header = self.header(id).ok()?;
-        let at = self
-            .tools
-            .store
-            .get::<alys_store::schema::FinalChain>(&header.height)
-            .ok()??;
-        (at == id).then_some(header.height)
-    }
-
     /// The share for a block of `slot` on a parent, if there is one that holds there.
     pub(super) fn best_share(&self, parent: &ParentPoint, slot: Slot) -> Option<Share> {
         let start = self.ancestor_at(parent.id, parent.header.pow.height.saturating_add(1))?;
-        let share =
-            self.templates
-                .best(start, parent.implied_final, parent.header.pow.count, slot)?;
-        // The end must be on the parent's own chain.
-        let range = share.template.range;
-        (self.ancestor_at(parent.id, range.end_height) == Some(range.end)).then(|| share.clone())
+        let (final_height, count) = (parent.implied_final, parent.header.pow.count);
+        self.templates
+            .best(start, final_height, count, slot, |range| {
+                self.ancestor_at(parent.id, range.end_height) == Some(range.end)
+            })
+            .cloned()
     }
 
     /// Drops templates and shares whose range is finalised on the final chain and on the head's.

@@ -1,6 +1,7 @@
 //! What consensus asks for, and the ends of the jobs that do it.
 
 use super::Driver;
+use super::cursor::Fate;
 use crate::execution::short;
 use crate::jobs::{self, BuildPlan, Done, Validation};
 use alys_consensus::{
@@ -170,6 +171,22 @@ impl Driver {
             return Ok(());
         }
         self.problem("pow", None);
+        let (tree, members) = (self.consensus.tree(), self.tools.chain.roster().len());
+        let hold_cursor = self.patience.holds(slot, members, |id| {
+            // What the tree forgot became final, or is so old that it does not matter.
+            if tree.contains(id) && tree.certificate(id).is_none() {
+                Fate::Uncertified
+            } else {
+                Fate::Certified
+            }
+        });
+        self.problem(
+            "mint",
+            hold_cursor.then(|| {
+                "our blocks that consumed Bitcoin were not certified: we propose blocks without, for a while"
+                    .to_owned()
+            }),
+        );
         let stuck = self.stuck_batch(&point.peg, point.header.height);
         let plan = BuildPlan {
             slot,
@@ -177,6 +194,7 @@ impl Driver {
             history_root: root,
             share,
             heads: self.heads(),
+            hold_cursor,
             parent: point,
             stuck,
         };
@@ -224,6 +242,10 @@ impl Driver {
             "proposed block {}",
             short(verified.id())
         );
+        let header = &proposal.block.header;
+        if self.header(header.parent)?.bitcoin != header.bitcoin {
+            self.patience.tried(verified.id());
+        }
         self.publish(Topic::Proposals, proposal.as_ref());
         self.proposals.insert(verified.id(), Arc::from(proposal));
         self.step(Input::Proposal(Box::new(verified)))

@@ -3,22 +3,19 @@
 //! Only batches that a final block records are signed. Shares are verified when they arrive and stored, so that a restart
 //! loses none; any node combines the first m of them in key order.
 
+mod request;
+
 use super::Driver;
-use crate::chain_index::history_proof;
 use crate::jobs::{self, Done};
 use crate::messages::PegOutShare;
 use alys_chain::PegState;
 use alys_net::{Topic, Verdict};
-use alys_protocol::body::Section;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::{BatchId, BlockId};
-use alys_protocol::header::Header;
 use alys_protocol::peg::BatchRecord;
-use alys_protocol::signer::{
-    BurnEvidence, FinalityEvidence, PegOutRequest, PowFinality, SchnorrSignature,
-};
+use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::units::{MemberId, Sats, SideHeight, Slot};
-use alys_store::schema::{Batches, Blocks, Burns, Position, Positions, ShareKey, Shares};
+use alys_store::schema::{Batches, Blocks, ShareKey, Shares};
 use anyhow::Context as _;
 use bitcoin::Transaction;
 use bitcoin::secp256k1::{Message, Secp256k1, VerifyOnly, schnorr};
@@ -45,6 +42,8 @@ pub(crate) struct PegOut {
 pub(crate) struct PegOuts {
     secp: Secp256k1<VerifyOnly>,
     pub(crate) pending: BTreeMap<BatchId, PegOut>,
+    /// A block that records a batch, about which the signer is asked once firm ground is known.
+    pub(super) unasked: Option<BlockId>,
 }
 
 impl Default for PegOuts {
@@ -52,6 +51,7 @@ impl Default for PegOuts {
         Self {
             secp: Secp256k1::verification_only(),
             pending: BTreeMap::new(),
+            unasked: None,
         }
     }
 }
@@ -68,30 +68,13 @@ impl Driver {
         let Some(peg) = self.ledgers.get(&final_block).cloned() else {
             return Ok(());
         };
-        let live: BTreeMap<BatchId, Vec<Sats>> = peg
-            .families()
-            .values()
-            .flat_map(|family| {
-                let values: Option<Vec<Sats>> = family
-                    .inputs
-                    .iter()
-                    .map(|input| peg.utxos().get(input).map(|utxo| utxo.value))
-                    .collect();
-                family
-                    .members
-                    .iter()
-                    .map(move |member| (member.batch, values.clone().unwrap_or_default()))
-            })
-            .collect();
-        self.pegouts.pending.retain(|id, _| live.contains_key(id));
-        for (id, values) in live {
-            if !self.pegouts.pending.contains_key(&id) {
-                let pegout = self
-                    .load_pegout(id, values)
-                    .with_context(|| format!("recorded batch {id}"))?;
-                self.pegouts.pending.insert(id, pegout);
-            }
-        }
+        let mut pending = std::mem::take(&mut self.pegouts.pending);
+        let failed = refresh(&mut pending, peg.pending_batches(), |id, values| {
+            self.load_pegout(id, values)
+                .with_context(|| format!("recorded batch {id} cannot be paid out"))
+        });
+        self.pegouts.pending = pending;
+        self.problem("recorded batch", failed.map(|error| format!("{error:#}")));
         metrics::gauge!("alys_pegouts_pending").set(self.pegouts.pending.len() as f64);
         self.advance_pegouts(self.slot())
     }
@@ -334,118 +317,51 @@ impl Driver {
         }
     }
 
-    /// The newest batch of a family that waits for too long, to be replaced if the fee rate has risen.
-    pub(super) fn stuck_batch(&self, peg: &PegState, parent: SideHeight) -> Option<BatchId> {
-        let patience = self.config.bitcoin.replace_after_blocks;
-        peg.families().values().find_map(|family| {
-            let newest = family.members.last()?;
-            let due = newest.height.saturating_add(patience);
-            (parent >= due).then_some(newest.batch)
-        })
+    /// The newest batches of the families that wait for too long, to be replaced if the fee rate has risen.
+    pub(super) fn stuck_batch(&self, peg: &PegState, parent: SideHeight) -> Vec<BatchId> {
+        peg.stuck_batches(parent, self.config.bitcoin.replace_after_blocks)
     }
+}
 
-    fn pegout_request(&self, id: BatchId) -> anyhow::Result<PegOutRequest> {
-        let (chain, store) = (&self.tools.chain, &self.tools.store);
-        let pegout = self.pegouts.pending.get(&id).context("not pending")?;
-        let block = store
-            .get::<Blocks>(&pegout.recording)?
-            .context("the recording block is not stored")?
-            .block;
-        let finality = self.finality.clone().context("no finality evidence yet")?;
-        let [_, final_header, _] = &finality.headers;
-        if final_header.height < block.header.height {
-            anyhow::bail!("the finality evidence is older than the batch");
+/// Drops what is not live any more and loads what is new. What cannot be loaded is tried again the next time, and keeps
+/// nothing else from being loaded; the last such failure is returned.
+fn refresh<T>(
+    pending: &mut BTreeMap<BatchId, T>,
+    live: BTreeMap<BatchId, Vec<Sats>>,
+    load: impl Fn(BatchId, Vec<Sats>) -> anyhow::Result<T>,
+) -> Option<anyhow::Error> {
+    pending.retain(|id, _| live.contains_key(id));
+    let mut failed = None;
+    for (id, values) in live {
+        if pending.contains_key(&id) {
+            continue;
         }
-        let burns = self.burn_evidence(&pegout.record)?;
-        Ok(PegOutRequest {
-            values: BoundedVec::new(pegout.values.clone())?,
-            recording_parent: self.header(block.header.parent)?,
-            body_branch: block.body.branch(chain.id(), Section::Batch)?,
-            recording_history: self.history_below(final_header, &block.header)?,
-            recording: block.header,
-            record: pegout.record.clone(),
-            pow: if pegout.record.burns() == 0 {
-                None
-            } else {
-                Some(self.pow_finality(&finality)?)
-            },
-            finality,
-            burns,
-        })
-    }
-
-    /// Proof that `below` is an ancestor of `of`; none where they are the same block.
-    fn history_below(
-        &self,
-        of: &Header,
-        below: &Header,
-    ) -> anyhow::Result<Option<alys_protocol::history::HistoryProof>> {
-        if of.height == below.height {
-            return Ok(None);
-        }
-        history_proof(
-            &self.tools.chain,
-            &self.tools.store,
-            of.height,
-            below.height,
-        )
-        .map(Some)
-    }
-
-    fn carrier(&self) -> anyhow::Result<alys_protocol::block::Block> {
-        let store = &self.tools.store;
-        let id = store
-            .get::<Positions>(&Position::PowCarrier)?
-            .context("no final block carries a proof-of-work record")?;
-        Ok(store
-            .get::<Blocks>(&id)?
-            .context("the block with the proof-of-work record is not stored")?
-            .block)
-    }
-
-    fn pow_finality(&self, finality: &FinalityEvidence) -> anyhow::Result<PowFinality> {
-        let (chain, store) = (&self.tools.chain, &self.tools.store);
-        let carrier = self.carrier()?;
-        let [_, final_header, _] = &finality.headers;
-        let end = self.header(carrier.header.pow.id)?;
-        Ok(PowFinality {
-            carrier_parent: self.header(carrier.header.parent)?,
-            body_branch: carrier.body.branch(chain.id(), Section::Pow)?,
-            carrier_history: self.history_below(final_header, &carrier.header)?,
-            end_history: history_proof(chain, store, carrier.header.height, end.height)?,
-            record: carrier.body.pow.context("the carrier has no record")?,
-            carrier: carrier.header,
-            end,
-        })
-    }
-
-    fn burn_evidence(
-        &self,
-        record: &BatchRecord,
-    ) -> anyhow::Result<BoundedVec<BurnEvidence, { alys_protocol::peg::MAX_BATCH_BURNS }>> {
-        let (chain, store) = (&self.tools.chain, &self.tools.store);
-        let mut found = Vec::new();
-        if record.burns() > 0 {
-            let end = self.carrier()?.header.pow;
-            let final_block = self.consensus.tree().final_block().id;
-            let peg = self.ledgers.get(&final_block).context("no final ledger")?;
-            let (_, family) = peg
-                .family_of(record.id(chain.id()))
-                .context("the batch is settled")?;
-            for burn in &family.burns {
-                let stored = store
-                    .get::<Burns>(&burn.block)?
-                    .context("the burns' evidence is not stored")?;
-                let mut evidence = stored
-                    .into_iter()
-                    .find(|evidence| evidence.burn.sequence == burn.sequence)
-                    .with_context(|| format!("no evidence of burn {}", burn.sequence))?;
-                if burn.height < end.height {
-                    evidence.history = Some(history_proof(chain, store, end.height, burn.height)?);
-                }
-                found.push(evidence);
+        match load(id, values) {
+            Ok(loaded) => {
+                pending.insert(id, loaded);
             }
+            Err(error) => failed = Some(error),
         }
-        Ok(BoundedVec::new(found)?)
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_cannot_be_loaded_is_said_and_stops_nothing() {
+        let [gone, kept, broken, new] = [1, 2, 3, 4].map(|tag| BatchId::new([tag; 32]));
+        let mut pending = BTreeMap::from([(gone, 0), (kept, 1)]);
+        let live: BTreeMap<_, _> = [kept, broken, new].map(|id| (id, Vec::new())).into();
+        let failed = refresh(&mut pending, live.clone(), |id, _| {
+            anyhow::ensure!(id != broken, "no block records it");
+            Ok(2)
+        });
+        assert_eq!(failed.unwrap().to_string(), "no block records it");
+        assert_eq!(pending, BTreeMap::from([(kept, 1), (new, 2)]));
+        assert!(refresh(&mut pending, live, |_, _| Ok(3)).is_none());
+        assert_eq!(pending.get(&broken), Some(&3));
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Tools, trie_proof};
 use crate::chain_index::{History, header};
-use alys_chain::{DepositProver, PegState, deposits};
+use alys_chain::{DepositProver, MAX_PROOF_BYTES, PegState, deposits, proofs_fit};
 use alys_execution::eth::Account;
 use alys_execution::execution_header_rlp;
 use alys_protocol::block::Block;
@@ -13,7 +13,7 @@ use alys_protocol::bytes::BlockId;
 use alys_protocol::signer::{ApproveRequest, DepositProof, FeesProof, PowEvidence};
 use alys_protocol::units::SideHeight;
 use alys_store::schema::Blocks;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use std::collections::BTreeMap;
 
 /// A request that still lacks what must be looked up.
@@ -24,6 +24,13 @@ pub(crate) struct ApprovePlan {
     pub(crate) parent_peg: PegState,
     /// The block's ancestors down to the tree's root; none where it has no proof-of-work record.
     pub(crate) recent: BTreeMap<SideHeight, BlockId>,
+}
+
+impl ApprovePlan {
+    /// Whether the block consumes Bitcoin.
+    pub(super) fn moves_cursor(&self) -> bool {
+        self.request.header.bitcoin != self.request.parent.bitcoin
+    }
 }
 
 /// Looks up what the request lacks.
@@ -57,7 +64,7 @@ async fn deposit_proofs(tools: &Tools, plan: &ApprovePlan) -> anyhow::Result<Vec
         &header.bitcoin,
         &body.consumed,
     )?;
-    let mut proofs = Vec::new();
+    let mut proofs = DepositProofs::default();
     let mut latest: Option<DepositProver> = None;
     for number in numbers {
         let place = usize::try_from(number)?;
@@ -66,10 +73,31 @@ async fn deposit_proofs(tools: &Tools, plan: &ApprovePlan) -> anyhow::Result<Vec
             Some(prover) => prover,
             None => DepositProver::new(&*tools.bitcoin.block(consumed.block).await?)?,
         };
-        proofs.push(prover.prove(number, consumed.index)?);
+        proofs.add(&prover, number, consumed.index)?;
         latest = Some(prover);
     }
-    Ok(proofs)
+    Ok(proofs.found)
+}
+
+/// Proofs for one request: no more than one block may need, whatever was taken for valid.
+#[derive(Default)]
+struct DepositProofs {
+    found: Vec<DepositProof>,
+    bytes: usize,
+}
+
+impl DepositProofs {
+    fn add(&mut self, prover: &DepositProver, number: u32, index: u32) -> anyhow::Result<()> {
+        self.bytes = self.bytes.saturating_add(prover.proof_bytes());
+        if !proofs_fit(self.found.len().saturating_add(1), self.bytes) {
+            bail!(
+                "expected at most {MAX_PROOF_BYTES} bytes, found {} up to transaction {number}",
+                self.bytes
+            );
+        }
+        self.found.push(prover.prove(number, index)?);
+        Ok(())
+    }
 }
 
 /// The vault's account after a block.

@@ -95,6 +95,7 @@ impl Signer {
             &request.execution_header,
             &request.withdrawals,
         )?;
+        vote::ancestors(parent, &request.ancestors)?;
         let minted = self.judge_mint(old, context, request)?;
         // The pairing comes last: it costs more than all the other rules.
         vote::parent_certified(&self.chain, header, parent_id, body)?;

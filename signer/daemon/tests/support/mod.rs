@@ -353,7 +353,11 @@ fn program() -> PathBuf {
     }
     let own = std::env::current_exe().unwrap();
     let path = own.ancestors().nth(2).unwrap().join("alys-signer");
-    assert!(path.is_file(), "expected {}: build it first", path.display());
+    assert!(
+        path.is_file(),
+        "expected {}: build it first",
+        path.display()
+    );
     path
 }
 

@@ -133,3 +133,41 @@ async fn the_vault_is_proven_under_the_parents_execution_hash() {
         verify_proof(state_root, key, account, &nodes).unwrap();
     }
 }
+
+/// A Bitcoin block of its coinbase alone, which is so long.
+fn bitcoin_block(coinbase: usize) -> bitcoin::Block {
+    let coinbase = bitcoin::Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![bitcoin::TxIn::default()],
+        output: vec![bitcoin::TxOut {
+            value: bitcoin::Amount::ZERO,
+            script_pubkey: bitcoin::ScriptBuf::from_bytes(vec![0x51; coinbase]),
+        }],
+    };
+    let mut block = bitcoin::Block {
+        header: bitcoin::block::Header {
+            version: bitcoin::block::Version::TWO,
+            prev_blockhash: bitcoin::BlockHash::all_zeros(),
+            merkle_root: bitcoin::TxMerkleNode::all_zeros(),
+            time: 0,
+            bits: bitcoin::CompactTarget::from_consensus(0),
+            nonce: 0,
+        },
+        txdata: vec![coinbase],
+    };
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    block
+}
+
+#[test]
+fn proofs_of_long_coinbases_end_where_a_blocks_may() {
+    let prover = DepositProver::new(&bitcoin_block(990_000)).unwrap();
+    let mut proofs = DepositProofs::default();
+    for number in 0..4 {
+        proofs.add(&prover, number, 0).unwrap();
+    }
+    let error = proofs.add(&prover, 4, 0).unwrap_err().to_string();
+    assert!(error.contains(&MAX_PROOF_BYTES.to_string()), "{error}");
+    assert_eq!(proofs.found.len(), 4);
+}
