@@ -1,8 +1,9 @@
 //! The attack suite: an attacker who owns every node of a federation, three of its four members' keys, its certificates,
 //! and Bitcoin as far as the signer sees it, against real signer processes over real mutual TLS.
 //!
-//! Each attack asserts the rule that refuses it, and that the same process serves an honest request afterwards. It ends
-//! with the count of attacks: `make attack`. To add one, write a function that panics where the attack is successful, and
+//! Each attack asserts the rule that refuses it, that the same process serves an honest request afterwards, and that the
+//! signer's audit log verifies, has every refusal, and comes out the same when the core is asked again (claim C8). The
+//! suite ends with its count of attacks: `make attack`. To add one, write a function that panics where the attack is successful, and
 //! name it below; an id of a regression in its name says which defect it tries.
 //!
 //! | module | attacks |

@@ -3,12 +3,16 @@
 use crate::federation::Setup;
 use crate::support::fixtures::{self, Card, Honest};
 use crate::support::{Rig, Running, envelope, read_reply, write};
+use alys_protocol::rules::Rule;
 use alys_protocol::signer::{PROTOCOL_VERSION, Reply, Request};
 use alys_protocol::spec::Chain;
+use alys_signer::audit::open_state;
+use alys_signer::audit::replay::replay;
+use alys_signer::audit::verify::{Expectations, verify};
 use alys_signer_client::Role;
 use alys_signer_core::Policy;
 use rustls::version::TLS13;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt as _;
@@ -22,6 +26,12 @@ pub(crate) struct SignerProcess {
     running: Option<Running>,
     connections: BTreeMap<&'static str, TlsStream<TcpStream>>,
     runtime: Runtime,
+    /// File of its state.
+    state: &'static str,
+    /// Refusals of this run and what they were given for: the same again is only counted in the log.
+    given: BTreeSet<(Vec<u8>, String)>,
+    /// How many there were in the runs before, all of which the log must have; none once it was killed or set back.
+    logged: Option<usize>,
 }
 
 impl SignerProcess {
@@ -51,6 +61,9 @@ impl SignerProcess {
             running: None,
             connections: BTreeMap::new(),
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+            state: "state.redb",
+            given: BTreeSet::new(),
+            logged: Some(0),
         }
     }
 
@@ -66,6 +79,7 @@ impl SignerProcess {
             .replace("state.redb", "copy.redb");
         write(&config, &copied);
         let mut second = Self::not_started(self.rig.clone());
+        (second.state, second.logged) = ("copy.redb", None);
         let started = second.start();
         write(&config, &text);
         started.map(|()| second)
@@ -77,7 +91,8 @@ impl SignerProcess {
     }
 
     /// Puts a copy back in place of the state.
-    pub(crate) fn restore(&self, name: &str) {
+    pub(crate) fn restore(&mut self, name: &str) {
+        self.logged = None;
         copy_state(&self.rig, name, "state.redb");
     }
 
@@ -110,7 +125,7 @@ impl SignerProcess {
         let frame = envelope(PROTOCOL_VERSION, request);
         let (rig, running) = (&self.rig, self.running.as_ref().unwrap());
         let connections = &mut self.connections;
-        self.runtime.block_on(async {
+        let reply = self.runtime.block_on(async {
             if !connections.contains_key(role.name()) {
                 let connection = rig.raw(running, Some(role.name()), &[&TLS13]).await;
                 connections.insert(role.name(), connection.unwrap());
@@ -118,23 +133,37 @@ impl SignerProcess {
             let stream = connections.get_mut(role.name()).unwrap();
             stream.write_all(&frame).await.unwrap();
             read_reply(stream).await.expect("an answer")
-        })
+        });
+        self.note(frame, &reply);
+        reply
+    }
+
+    fn note(&mut self, frame: Vec<u8>, reply: &Reply) {
+        if let Reply::Refused(refusal) = reply
+            && refusal.rule != Rule::Rate
+        {
+            self.given.insert((frame, refusal.to_string()));
+        }
     }
 
     /// Sends bytes on a connection of their own; the answer, or none where the signer closes the connection.
-    pub(crate) fn send(&self, certificate: Option<&str>, bytes: &[u8]) -> Option<Reply> {
-        self.runtime.block_on(async {
+    pub(crate) fn send(&mut self, certificate: Option<&str>, bytes: &[u8]) -> Option<Reply> {
+        let reply = self.runtime.block_on(async {
             let connection = self.rig.raw(self.running(), certificate, &[&TLS13]).await;
             let mut stream = connection.ok()?;
             // A signer that has had enough closes before the last byte.
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             read_reply(&mut stream).await
-        })
+        })?;
+        self.note(bytes.to_vec(), &reply);
+        Some(reply)
     }
 
     /// An orderly stop.
     pub(crate) fn stop(&mut self) {
+        let given = std::mem::take(&mut self.given).len();
+        self.logged = self.logged.map(|logged| logged + given);
         self.connections.clear();
         let running = self.running.take().unwrap();
         assert!(running.stop(), "the signer ends well");
@@ -142,6 +171,7 @@ impl SignerProcess {
 
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
+        self.logged = None;
         self.connections.clear();
         drop(self.running.take());
     }
@@ -150,6 +180,25 @@ impl SignerProcess {
     pub(crate) fn start(&mut self) -> Result<(), String> {
         self.running = Some(self.rig.try_start()?);
         Ok(())
+    }
+}
+
+/// Claim C8, at the end of every attack: the log verifies, has every refusal, and the core decides the same again.
+impl Drop for SignerProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if self.running.is_some() {
+            self.stop();
+        }
+        let archive = open_state(&self.rig.path(self.state)).unwrap();
+        let report = verify(&archive, &Expectations::default()).unwrap();
+        if let Some(logged) = self.logged {
+            assert_eq!(report.refused, logged as u64, "{report:?}");
+        }
+        let replayed = replay(&archive).unwrap();
+        assert!(replayed.is_complete(), "{replayed:?}");
     }
 }
 
