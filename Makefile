@@ -39,7 +39,7 @@ bench: setup-rocksdb ## Run the benchmarks (a release build)
 ## Tests: `make test` runs these stages in this order, and any of them can be run alone:
 ## what a stage needs is installed first
 
-stages := setup fmt clippy docs deny no-std contracts unit e2e
+stages := setup fmt clippy docs deny no-std contracts unit attack e2e
 
 .PHONY: test
 test: ## Install what is missing, then run every check and test
@@ -78,8 +78,13 @@ contracts: setup-contracts ## Test the contracts, and that their committed artef
 .PHONY: unit
 unit: setup-rocksdb setup-contracts setup-bitcoin setup-tools ## Run unit, property and simulator tests, and the examples in the documentation
 	$(in_env) cargo build $(cargo_flags) --all-targets
-	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not binary(e2e)'
+	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not (binary(e2e) | binary(attack))'
 	$(in_env) cargo test $(cargo_flags) --doc
+
+.PHONY: attack
+attack: setup-rocksdb ## Attack real signers with all the nodes of a federation; ends with the count of attacks
+	$(in_env) cargo build $(cargo_flags) --all-targets
+	$(in_env) cargo test $(cargo_flags) --test attack
 
 # Four at a time: each scenario is a whole federation, which waits for its slots most of the time and takes a fifth of
 # one core. The longest comes first, in the order of names.

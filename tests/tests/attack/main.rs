@@ -19,7 +19,11 @@
     clippy::disallowed_methods,
     reason = "files that a test makes need not survive a power loss"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../../../signer/core/tests/bitcoin_kit/mod.rs"]
 mod bitcoin_kit;

@@ -12,6 +12,7 @@ use crate::authority::Operation;
 use crate::store::StoreError;
 use alys_protocol::bytes::{Digest, HexError};
 use alys_protocol::rules::Rule;
+use alys_protocol::units::ChainId;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -172,6 +173,8 @@ pub enum AuditCliError {
         from: Sequence,
         to: Sequence,
     },
+    #[error("expected a policy for chain {log}, which the log is of, found one for chain {policy}")]
+    OtherChain { policy: ChainId, log: ChainId },
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
 }
@@ -217,7 +220,11 @@ pub fn run(command: &AuditCommand) -> Result<(), AuditCliError> {
 }
 
 impl Source {
-    fn open(&self) -> Result<Archive, AuditCliError> {
+    /// Reads the log.
+    ///
+    /// # Errors
+    /// - [`AuditCliError`] where it cannot be read.
+    pub fn open(&self) -> Result<Archive, AuditCliError> {
         if let Some(state) = &self.state {
             return open_state(state).map_err(|error| running(state, error));
         }

@@ -1,11 +1,14 @@
 //! `alys-signer policy`: looks at policies, changes nothing.
 
 use super::{CliError, io_error, print, read_chain};
+use crate::audit::cli::{AuditCliError, Source};
+use crate::audit::replay::{Change, Replayed, simulate};
+use crate::audit::verify::{Expectations, verify};
 use crate::config::{Config, Overrides};
 use crate::policy_file::{ReadPolicy, diff, explain};
 use alys_protocol::units::ChainId;
 use alys_signer_core::admin;
-use alys_signer_core::policy::Iteration;
+use alys_signer_core::policy::{Iteration, PolicyFile};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -26,6 +29,15 @@ pub enum PolicyCommand {
         /// The policy after.
         #[arg(value_name = "NEW")]
         new: PathBuf,
+    },
+    /// Judge what a signer was asked again under another policy, and print which decisions would change (JSON).
+    Simulate {
+        /// The policy to try (TOML); signatures are not looked at.
+        #[arg(long, value_name = "FILE")]
+        policy: PathBuf,
+        /// The log.
+        #[command(flatten)]
+        log: Source,
     },
 }
 
@@ -79,7 +91,34 @@ pub(super) fn run(command: &PolicyCommand) -> Result<(), CliError> {
             let (old, new) = (ReadPolicy::read(old)?, ReadPolicy::read(new)?);
             say(&diff(&old.file, &new.file).join("\n"))
         }
+        PolicyCommand::Simulate { policy, log } => {
+            let read = ReadPolicy::read(policy)?;
+            print(&simulated(&read.file, log)?)
+        }
     }
+}
+
+/// What `policy simulate` found.
+#[derive(Serialize)]
+struct Simulated {
+    /// The log by itself.
+    log: Replayed,
+    /// Decisions that the policy would change, each judged on the state as it really was.
+    changes: Vec<Change>,
+}
+
+fn simulated(file: &PolicyFile, log: &Source) -> Result<Simulated, AuditCliError> {
+    let archive = log.open()?;
+    let of_log = archive.chain();
+    if let Some(found) = of_log.filter(|id| *id != file.chain_id) {
+        return Err(AuditCliError::OtherChain {
+            policy: file.chain_id,
+            log: found,
+        });
+    }
+    verify(&archive, &Expectations::default())?;
+    let (log, changes) = simulate(&archive, &file.policy)?;
+    Ok(Simulated { log, changes })
 }
 
 fn check(arguments: &PolicyFileArguments) -> Result<(), CliError> {
