@@ -4,9 +4,10 @@
 //! aggregated only after every proof of possession in a chain spec was verified, which rules out rogue keys.
 
 use crate::bytes::byte_string;
+use crate::hash::{self, TaggedHasher};
 use alloc::vec::Vec;
-use blst::BLST_ERROR;
 use blst::min_pk;
+use blst::{BLST_ERROR, blst_scalar};
 use thiserror::Error;
 use zeroize::Zeroize as _;
 
@@ -142,6 +143,85 @@ pub fn verify_aggregate(
     accept(signature.fast_aggregate_verify(false, message, SIGNATURE_DST, &keys))
 }
 
+/// What [`verify_all`] verifies: that `keys` together signed `message`.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The signers; each one's possession proof was verified.
+    pub keys: Vec<PublicKey>,
+    /// What they signed.
+    pub message: [u8; 32],
+    /// The aggregate of their signatures.
+    pub signature: BlsSignature,
+}
+
+/// Verifies many aggregates in one multi-pairing: n + 1 Miller loops and one final exponentiation instead of 2n and n.
+///
+/// Each claim is multiplied by a coefficient of 128 bits, which is a hash of all claims: wrong ones would have to cancel
+/// out under coefficients that change with each of their bits (Ferrara, Green, Hohenberger and Pedersen, "Practical Short
+/// Signature Batch Verification", CT-RSA 2009, with the random oracle for the verifier's coins). Says only that all hold,
+/// or that not all do.
+///
+/// # Errors
+/// - [`BlsError::Empty`] where a claim has no keys;
+/// - [`BlsError::Signature`] where bytes are no signature;
+/// - [`BlsError::Mismatch`] where not every signature holds.
+pub fn verify_all(claims: &[Claim]) -> Result<(), BlsError> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let mut transcript = TaggedHasher::without_chain(hash::BLS_BATCH);
+    let (mut keys, mut signatures) = (Vec::new(), Vec::new());
+    for claim in claims {
+        let parts: Vec<&min_pk::PublicKey> = claim.keys.iter().map(|key| &key.0).collect();
+        let sum = min_pk::AggregatePublicKey::aggregate(&parts, false)
+            .map_err(|_| BlsError::Empty)?
+            .to_public_key();
+        transcript = transcript
+            .fixed(&sum.compress())
+            .fixed(&claim.message)
+            .fixed(claim.signature.as_bytes());
+        keys.push(sum);
+        signatures.push(parse(&claim.signature)?);
+    }
+    let seed = transcript.finish();
+    let coefficients: Vec<blst_scalar> = (0u64..)
+        .zip(claims)
+        .map(|(number, _)| coefficient(&seed, number))
+        .collect();
+    let messages: Vec<&[u8]> = claims.iter().map(|claim| &claim.message[..]).collect();
+    let keys: Vec<&min_pk::PublicKey> = keys.iter().collect();
+    let signatures: Vec<&min_pk::Signature> = signatures.iter().collect();
+    accept(min_pk::Signature::verify_multiple_aggregate_signatures(
+        &messages,
+        SIGNATURE_DST,
+        &keys,
+        // Checked when they were made, as was the signatures' subgroup.
+        false,
+        &signatures,
+        false,
+        &coefficients,
+        COEFFICIENT_BITS,
+    ))
+}
+
+const COEFFICIENT_BITS: usize = 128;
+
+/// Never zero, which would let any signature pass.
+fn coefficient(seed: &[u8; 32], number: u64) -> blst_scalar {
+    let bytes = TaggedHasher::without_chain(hash::BLS_BATCH)
+        .fixed(seed)
+        .fixed(&number.to_le_bytes())
+        .finish();
+    let mut scalar = blst_scalar::default();
+    for (place, byte) in scalar.b.iter_mut().zip(bytes).take(COEFFICIENT_BITS / 8) {
+        *place = byte;
+    }
+    if let Some(lowest) = scalar.b.first_mut() {
+        *lowest |= 1;
+    }
+    scalar
+}
+
 /// Adds signatures over one message into one.
 ///
 /// # Errors
@@ -240,6 +320,46 @@ mod tests {
             Err(BlsError::Mismatch)
         );
         assert_eq!(verify_aggregate(&[], &message, &sum), Err(BlsError::Empty));
+    }
+
+    fn claim(number: u8) -> Claim {
+        let message = [number; 32];
+        let signers = [key(number), key(number + 1)];
+        let signatures = signers.each_ref().map(|key| key.sign(&message));
+        Claim {
+            keys: signers.iter().map(SecretKey::public_key).collect(),
+            message,
+            signature: aggregate(&signatures).unwrap(),
+        }
+    }
+
+    #[test]
+    fn many_hold_together_only_if_each_holds() {
+        let honest: Vec<Claim> = (1..=5).map(claim).collect();
+        for count in 0..=5 {
+            assert_eq!(verify_all(&honest[..count]), Ok(()));
+        }
+        for wrong in 0..5 {
+            let refused = |change: &dyn Fn(&mut Claim)| {
+                let mut claims = honest.clone();
+                change(&mut claims[wrong]);
+                verify_all(&claims).unwrap_err()
+            };
+            assert_eq!(refused(&|it| it.message[0] ^= 1), BlsError::Mismatch);
+            assert_eq!(refused(&|it| it.keys.truncate(1)), BlsError::Mismatch);
+            assert_eq!(refused(&|it| it.keys.clear()), BlsError::Empty);
+            let other = claim(7).signature;
+            assert_eq!(refused(&|it| it.signature = other), BlsError::Mismatch);
+            let none = BlsSignature::new([0; 96]);
+            assert!(matches!(
+                refused(&|it| it.signature = none),
+                BlsError::Signature(_)
+            ));
+        }
+        // Two wrong ones that cancel out where signatures are only added up.
+        let mut swapped = honest.clone();
+        (swapped[0].signature, swapped[1].signature) = (honest[1].signature, honest[0].signature);
+        assert_eq!(verify_all(&swapped), Err(BlsError::Mismatch));
     }
 
     #[test]

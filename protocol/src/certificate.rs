@@ -1,6 +1,6 @@
 //! Approvals and the certificates that they make (design 5).
 
-use crate::bls::{self, BlsError, BlsSignature};
+use crate::bls::{self, BlsError, BlsSignature, Claim};
 use crate::bounded::BoundedVec;
 use crate::bytes::BlockId;
 use crate::header::approval_message;
@@ -162,6 +162,20 @@ impl Certificate {
                 found: self.block,
             });
         }
+        let claim = self.claim(chain_id, roster)?;
+        Ok(bls::verify_aggregate(
+            &claim.keys,
+            &claim.message,
+            &claim.signature,
+        )?)
+    }
+
+    /// All that [`Certificate::verify`] checks of the block that it names, but for the signature, and what remains to be
+    /// verified: for [`bls::verify_all`].
+    ///
+    /// # Errors
+    /// - [`CertificateError::Bitfield`], [`CertificateError::Quorum`] as named.
+    pub fn claim(&self, chain_id: ChainId, roster: &Roster) -> Result<Claim, CertificateError> {
         let bitfield = CertificateError::Bitfield {
             expected: bitfield_length(roster),
             members: roster.len(),
@@ -181,11 +195,11 @@ impl Certificate {
                 found: keys.len(),
             });
         }
-        Ok(bls::verify_aggregate(
-            &keys,
-            &approval_message(chain_id, block),
-            &self.signature,
-        )?)
+        Ok(Claim {
+            keys,
+            message: approval_message(chain_id, self.block),
+            signature: self.signature,
+        })
     }
 }
 

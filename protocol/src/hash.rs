@@ -27,6 +27,8 @@ macro_rules! tags {
 tags! {
     /// Id of a header.
     HEADER = "alys/header/1";
+    /// Coefficients of many BLS signatures that are verified together.
+    BLS_BATCH = "alys/bls-batch/1";
     /// What a leader signs.
     PROPOSAL = "alys/proposal/1";
     /// What a member signs to approve a block.
