@@ -151,7 +151,6 @@ impl Consensus {
 
     /// Asks again for all that is missing: an answer may have been lost.
     fn fetch_missing(&self, out: &mut Vec<Output>) {
-        let known = |id: &BlockId| self.tree.contains(*id) || self.orphans.contains(*id);
         let mut missing: BTreeMap<BlockId, Option<SideHeight>> = BTreeMap::new();
         missing.extend(
             self.pool
@@ -166,7 +165,7 @@ impl Consensus {
                 .into_iter()
                 .map(|(id, height)| (id, Some(height))),
         );
-        missing.retain(|id, _| !known(id));
+        missing.retain(|id, _| !self.holds(*id));
         out.extend(
             missing
                 .into_iter()
@@ -184,6 +183,12 @@ impl Consensus {
         self.floating.contains_key(&id)
             || self.orphans.wait_for(id)
             || self.pool.approvers_of_unknown(id) >= self.honest_one()
+    }
+
+    /// Whether it holds a block: in the tree, or waiting for its parent. What it does not hold any more was decided, was
+    /// of a slot long past without a certificate, or made place for others; whoever keeps blocks beside it may drop it.
+    pub fn holds(&self, id: BlockId) -> bool {
+        self.tree.contains(id) || self.orphans.contains(id)
     }
 
     fn proposal(&mut self, proposal: VerifiedProposal, out: &mut Vec<Output>) {

@@ -178,6 +178,7 @@ impl Driver {
         let before = self.consensus.slot();
         self.step(Input::Tick(now()))?;
         if self.consensus.slot() != before {
+            self.forget_dropped()?;
             self.look_at_bitcoin();
             self.advance_pegouts(self.consensus.slot())?;
             self.catch_up();
@@ -248,12 +249,22 @@ impl Driver {
         }
     }
 
-    /// Runs a job beside the driver.
-    fn spawn(&self, job: impl Future<Output = Done> + Send + 'static) {
+    /// Runs a job beside the driver. Where the job panics, `failed` says what that is the end of: what waits for the job
+    /// must not wait for ever.
+    fn spawn(
+        &self,
+        job: impl Future<Output = Done> + Send + 'static,
+        failed: impl FnOnce(anyhow::Error) -> Done + Send + 'static,
+    ) {
         let done = self.done.clone();
         tokio::spawn(async move {
+            let ended = tokio::spawn(job).await.unwrap_or_else(|error| {
+                metrics::counter!("alys_jobs_panicked_total").increment(1);
+                tracing::error!("a job of the node failed, which is a defect: {error}");
+                failed(anyhow::anyhow!("the job failed: {error}"))
+            });
             // Fails only while the node stops.
-            let _ = done.send(job.await);
+            let _ = done.send(ended);
         });
     }
 

@@ -299,3 +299,56 @@ async fn a_flood_is_cut_to_its_forwarders_share() {
     assert!(other_heard, "others have their own share");
     assert!((10..30).contains(&handed_up), "{handed_up} of 40");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_have_their_own_share_whoever_forwards_them() {
+    const BURST: u32 = 300;
+    let member = Node::start(|_| {}).await;
+    let members = BTreeSet::from([member.id()]);
+    let bootnodes = member.addresses().await;
+    let mut relay = Node::start(|config| {
+        config.bootnodes = bootnodes;
+        config.allow_members_only(&members);
+    })
+    .await;
+    relay.until_connected(member.id()).await;
+    let bootnodes = relay.addresses().await;
+    let mut victim = Node::start(|config| {
+        config.bootnodes = bootnodes;
+        config.limits.target_peers = 0;
+        config.allow_members_only(&members);
+        config.limits.gossip_rate = RateLimit::new(BURST, 1).unwrap();
+    })
+    .await;
+    relay.until_connected(victim.id()).await;
+    // 17 units each: the relay uses up what it has at the victim, and more.
+    for number in 0..40u8 {
+        let large = vec![number; Topic::AuxPow.max_bytes()];
+        relay.handle.publish(Topic::AuxPow, large).await.unwrap();
+    }
+    let topic = Topic::OF_MEMBERS[0];
+    member
+        .handle
+        .publish(topic, b"a vote".to_vec())
+        .await
+        .unwrap();
+    let heard = relay.next_gossip().await;
+    assert_eq!(heard.source, member.id());
+    relay
+        .handle
+        .report(heard.id, Verdict::Accept)
+        .await
+        .unwrap();
+    loop {
+        let gossip = victim.next_gossip().await;
+        victim
+            .handle
+            .report(gossip.id, Verdict::Ignore)
+            .await
+            .unwrap();
+        if gossip.source == member.id() {
+            assert_eq!((gossip.topic, &gossip.bytes[..]), (topic, &b"a vote"[..]));
+            break;
+        }
+    }
+}

@@ -443,3 +443,31 @@ fn a_certified_block_that_is_invalid_here_is_an_alarm() {
     assert!(outputs.contains(&Output::Alarm(Box::new(evidence))));
     assert!(test.node.is_halted());
 }
+
+/// Two hours without a quorum: each leader's block is a sibling that nobody certifies.
+#[test]
+fn an_outage_of_any_length_leaves_room_for_what_comes_after() {
+    const OUTAGE: u64 = 5_000;
+    let mut test = Test::new(None);
+    let first = test.grow(test.genesis(), 1);
+    let mut siblings = Vec::new();
+    for slot in 2..OUTAGE {
+        test.tick(slot, 1);
+        let sibling = test.make(first, slot);
+        assert!(rejected(&test.put(&sibling)).is_none());
+        siblings.push(sibling.id());
+    }
+    test.tick(OUTAGE, 1);
+    let held = siblings.iter().filter(|id| test.node.holds(**id)).count();
+    assert!(held <= 520, "{held} blocks that nobody certified are held");
+    assert!(test.node.holds(*siblings.last().unwrap()));
+    // What is held no more is taken again where it is certified after all.
+    let late = test.make(first, 2);
+    assert_eq!(late.id(), siblings[0]);
+    assert!(!test.node.holds(late.id()));
+    test.certify(late.id());
+    test.put(&late);
+    assert!(test.node.holds(late.id()));
+    let next = test.grow(first, OUTAGE);
+    assert!(test.node.holds(next) && test.node.tree().is_certified(next));
+}

@@ -36,10 +36,16 @@ impl Driver {
             }
         };
         let tools = self.tools.clone();
-        self.spawn(async move {
-            let outcome = jobs::approve(&tools, id, member, plan).await;
-            Done::Approved { id, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = jobs::approve(&tools, id, member, plan).await;
+                Done::Approved { id, outcome }
+            },
+            move |error| Done::Approved {
+                id,
+                outcome: Err(error),
+            },
+        );
         Vec::new()
     }
 

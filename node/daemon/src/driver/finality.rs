@@ -5,7 +5,10 @@ use crate::chain_index::append_leaf;
 use alys_consensus::BlockRef;
 use alys_protocol::bytes::BlockId;
 use alys_protocol::signer::FinalityEvidence;
-use alys_store::schema::{FinalChain, Ledgers, Only, Position, Positions, Recent, RecentKey, Root};
+use alys_protocol::units::SideHeight;
+use alys_store::schema::{
+    Batches, Blocks, FinalChain, Ledgers, Only, Position, Positions, Recent, RecentKey, Root,
+};
 use anyhow::Context as _;
 
 /// Ledgers of final blocks that are kept, for people and for rebuilding.
@@ -42,12 +45,16 @@ impl Driver {
                 block.height,
                 block.id,
             )?;
-            let carries = self
+            let body = self
                 .proposals
                 .get(&block.id)
-                .is_some_and(|proposal| proposal.block.body.pow.is_some());
-            if carries {
+                .map(|proposal| &proposal.block.body);
+            if body.is_some_and(|body| body.pow.is_some()) {
                 batch.put::<Positions>(&Position::PowCarrier, &block.id)?;
+            }
+            // Rival siblings may record one batch; signers ask for the block that is final.
+            if let Some(record) = body.and_then(|body| body.batch.as_ref()) {
+                batch.put::<Batches>(&record.id(chain.id()), &block.id)?;
             }
         }
         let anchor = self
@@ -67,7 +74,7 @@ impl Driver {
         let outdated = last.height.saturating_sub(KEPT_LEDGERS);
         let first_before = outdated.saturating_sub(blocks.len() as u64);
         for height in first_before.get()..outdated.get() {
-            let height = alys_protocol::units::SideHeight::new(height);
+            let height = SideHeight::new(height);
             if let Some(id) = store.get::<FinalChain>(&height)? {
                 batch.delete::<Ledgers>(&id)?;
             }
@@ -90,6 +97,30 @@ impl Driver {
         self.proposals.retain(|id, proposal| {
             tree.contains(*id) || proposal.block.header.height > tree.root().height
         });
+    }
+
+    /// Drops blocks that consensus does not hold any more, and their traces in the store: siblings of slots long past that
+    /// nobody certified, and orphans that made place for others. Should one be certified after all, it is fetched again.
+    pub(super) fn forget_dropped(&mut self) -> anyhow::Result<()> {
+        let (consensus, root) = (&self.consensus, self.consensus.tree().root().height);
+        let dropped: Vec<(BlockId, SideHeight)> = self
+            .proposals
+            .iter()
+            .map(|(id, proposal)| (*id, proposal.block.header.height))
+            .filter(|(id, height)| *height > root && !consensus.holds(*id))
+            .collect();
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.tools.store.batch();
+        for (id, height) in dropped {
+            batch.delete::<Recent>(&RecentKey { height, id })?;
+            batch.delete::<Ledgers>(&id)?;
+            batch.delete::<Blocks>(&id)?;
+            self.proposals.remove(&id);
+            self.ledgers.remove(&id);
+        }
+        Ok(batch.commit()?)
     }
 
     /// Keeps the three headers and the certificate that show a final block to signers.

@@ -16,7 +16,10 @@ impl Driver {
         };
         self.looking = true;
         let (tools, cursor) = (self.tools.clone(), *peg.cursor());
-        self.spawn(async move { Done::BitcoinSeen(tools.bitcoin.cursor_place(&cursor).await) });
+        self.spawn(
+            async move { Done::BitcoinSeen(tools.bitcoin.cursor_place(&cursor).await) },
+            |error| Done::BitcoinSeen(Err(error)),
+        );
     }
 
     /// Brings the signer's Bitcoin headers up to date, one feeding at a time.
@@ -25,7 +28,10 @@ impl Driver {
             return;
         };
         self.feeding = true;
-        self.spawn(async move { Done::HeadersFed(headers.feed().await) });
+        self.spawn(
+            async move { Done::HeadersFed(headers.feed().await) },
+            |error| Done::HeadersFed(Err(error)),
+        );
     }
 
     pub(super) fn headers_fed(&mut self, outcome: anyhow::Result<()>) {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// Blocks that are held in memory at most: those above the final one, and those whose parents are on their way.
 const MAX_PROPOSALS: usize = 4096;
+/// Blocks of one slot that are taken beyond that: an honest leader makes one.
+const MAX_PER_SLOT: usize = 4;
 
 impl Driver {
     pub(super) async fn network_event(&mut self, event: NetworkEvent) -> anyhow::Result<()> {
@@ -69,10 +71,14 @@ impl Driver {
     pub(super) fn take_proposal(&mut self, proposal: Proposal) -> anyhow::Result<Verdict> {
         let id = proposal.block.id();
         let tree = self.consensus.tree();
-        if tree.contains(id)
+        let header = &proposal.block.header;
+        // What the chain goes on with is taken however much there is already: a few of each slot.
+        let goes_on =
+            header.parent == tree.head().id && tree.at_slot(header.slot).len() < MAX_PER_SLOT;
+        if self.consensus.holds(id)
             || self.proposals.contains_key(&id)
-            || proposal.block.header.height <= tree.root().height
-            || self.proposals.len() >= MAX_PROPOSALS
+            || header.height <= tree.root().height
+            || (self.proposals.len() >= MAX_PROPOSALS && !goes_on)
         {
             return Ok(Verdict::Ignore);
         }

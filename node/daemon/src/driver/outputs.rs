@@ -14,7 +14,7 @@ use alys_protocol::bytes::{BlockId, HistoryRoot};
 use alys_protocol::certificate::Approval;
 use alys_protocol::units::Slot;
 use alys_store::schema::{
-    Batches, Blocks, Burns, Certificates, Ledgers, Payments, Position, Positions, Recent, RecentKey,
+    Blocks, Burns, Certificates, Ledgers, Payments, Position, Positions, Recent, RecentKey,
 };
 use anyhow::Context as _;
 use bitcoin::hashes::Hash as _;
@@ -83,10 +83,16 @@ impl Driver {
             }
         }
         let tools = self.tools.clone();
-        self.spawn(async move {
-            let outcome = jobs::validate(&tools, &proposal, &parent, &ancestors).await;
-            Done::Validated { id, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = jobs::validate(&tools, &proposal, &parent, &ancestors).await;
+                Done::Validated { id, outcome }
+            },
+            move |error| Done::Validated {
+                id,
+                outcome: Err(error),
+            },
+        );
         Vec::new()
     }
 
@@ -112,9 +118,6 @@ impl Driver {
                 batch.put::<Ledgers>(&id, &validated.peg.encode()?)?;
                 if !validated.burns.is_empty() {
                     batch.put::<Burns>(&id, &validated.burns)?;
-                }
-                if let Some(record) = &proposal.block.body.batch {
-                    batch.put::<Batches>(&record.id(self.tools.chain.id()), &id)?;
                 }
                 for settlement in &validated.settled {
                     let burns = settlement.first_burn.get()..settlement.next_burn.get();
@@ -187,7 +190,7 @@ impl Driver {
                     .to_owned()
             }),
         );
-        let stuck = self.stuck_batch(&point.peg, point.header.height);
+        let stuck = self.stuck_batches(&point.peg, point.header.height);
         let plan = BuildPlan {
             slot,
             parent_certificate,
@@ -199,10 +202,16 @@ impl Driver {
             stuck,
         };
         let tools = self.tools.clone();
-        self.spawn(async move {
-            let outcome = jobs::build(&tools, plan).await;
-            Done::Built { slot, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = jobs::build(&tools, plan).await;
+                Done::Built { slot, outcome }
+            },
+            move |error| Done::Built {
+                slot,
+                outcome: Err(error),
+            },
+        );
         Ok(())
     }
 
@@ -331,7 +340,10 @@ impl Driver {
         self.setting_heads = true;
         self.heads_due = false;
         let (tools, heads) = (self.tools.clone(), self.heads());
-        self.spawn(async move { Done::HeadsSet(tools.execution.set_heads(heads).await) });
+        self.spawn(
+            async move { Done::HeadsSet(tools.execution.set_heads(heads).await) },
+            |error| Done::HeadsSet(Err(error)),
+        );
         self.tell_heads();
     }
 

@@ -170,10 +170,16 @@ impl Driver {
             pegout.asked = Some(slot);
         }
         let tools = self.tools.clone();
-        self.spawn(async move {
-            let outcome = jobs::sign_peg_out(&tools, request).await;
-            Done::Shares { batch: id, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = jobs::sign_peg_out(&tools, request).await;
+                Done::Shares { batch: id, outcome }
+            },
+            move |error| Done::Shares {
+                batch: id,
+                outcome: Err(error),
+            },
+        );
     }
 
     pub(super) fn own_shares(
@@ -287,10 +293,16 @@ impl Driver {
             }
         };
         let tools = self.tools.clone();
-        self.spawn(async move {
-            let outcome = tools.bitcoin.broadcast(&signed).await;
-            Done::Broadcast { batch: id, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = tools.bitcoin.broadcast(&signed).await;
+                Done::Broadcast { batch: id, outcome }
+            },
+            move |error| Done::Broadcast {
+                batch: id,
+                outcome: Err(error),
+            },
+        );
     }
 
     pub(super) fn broadcast_done(&mut self, batch: BatchId, outcome: anyhow::Result<()>) {
@@ -318,7 +330,7 @@ impl Driver {
     }
 
     /// The newest batches of the families that wait for too long, to be replaced if the fee rate has risen.
-    pub(super) fn stuck_batch(&self, peg: &PegState, parent: SideHeight) -> Vec<BatchId> {
+    pub(super) fn stuck_batches(&self, peg: &PegState, parent: SideHeight) -> Vec<BatchId> {
         peg.stuck_batches(parent, self.config.bitcoin.replace_after_blocks)
     }
 }

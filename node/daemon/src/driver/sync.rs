@@ -104,15 +104,21 @@ impl Driver {
             self.sync.running = true;
         }
         let network = self.network.clone();
-        self.spawn(async move {
-            let outcome = match network.request(peer, request).await {
-                Ok(Response::Blocks(blocks)) => decode_blocks(&blocks),
-                Ok(Response::Error(error)) => Err(error.into()),
-                Ok(Response::Status(_)) => Err(anyhow::anyhow!("a status instead of blocks")),
-                Err(error) => Err(error.into()),
-            };
-            Done::Synced { peer, outcome }
-        });
+        self.spawn(
+            async move {
+                let outcome = match network.request(peer, request).await {
+                    Ok(Response::Blocks(blocks)) => decode_blocks(&blocks),
+                    Ok(Response::Error(error)) => Err(error.into()),
+                    Ok(Response::Status(_)) => Err(anyhow::anyhow!("a status instead of blocks")),
+                    Err(error) => Err(error.into()),
+                };
+                Done::Synced { peer, outcome }
+            },
+            move |error| Done::Synced {
+                peer,
+                outcome: Err(error),
+            },
+        );
     }
 
     pub(super) fn synced(

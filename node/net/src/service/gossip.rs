@@ -119,9 +119,16 @@ impl Service {
             tracing::debug!(%source, %forwarder, %topic, "gossip of a peer that is no member");
             return Err(("not_allowed", fault));
         }
-        // Whoever forwards answers for it: authors cost a stranger nothing, connections do.
+        // Where authors cost nothing, whoever forwards answers for it: connections do cost. Members are few, and their
+        // messages must not be lost because a stranger who passes them on has used up a budget: the library forgets a
+        // message's id only much later, so that nobody else could bring it.
+        let payer = if self.allowed_publishers.contains_key(&topic) {
+            source
+        } else {
+            forwarder
+        };
         let cost = topic.gossip_cost(bytes.len());
-        if self.gossip_rate.take(forwarder, cost, now).is_err() {
+        if self.gossip_rate.take(payer, cost, now).is_err() {
             return Err(("rate_limited", MessageAcceptance::Ignore));
         }
         let waiting = Waiting {
