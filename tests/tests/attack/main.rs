@@ -127,7 +127,10 @@ const ATTACKS: &[harness::Attack] = attacks! {
         a_chain_that_does_not_lead_to_the_checkpoint,
         headers_forged,
         private_forks_too_deep_or_too_light,
+        private_forks_below_the_checkpoint,
+        headers_easier_than_the_policys_floor,
         a_cheap_private_fork_with_a_deposit,
+        a12_deposits_minted_again_after_a_reorganisation,
         headers_withheld_and_released_in_steps,
     }
     restore {
