@@ -59,6 +59,7 @@ macro_rules! attacks {
 const ATTACKS: &[harness::Attack] = attacks! {
     voting {
         a10_two_blocks_in_one_slot,
+        a10_conflicting_requests_at_once,
         a10_lower_slots_and_lower_parents,
         every_order_of_two_chains,
         a10_two_proposals_in_one_slot,
@@ -145,6 +146,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
         n1_roles_for_operations_of_others,
         n1_certificates_that_are_wrong_for_every_operation,
         a7_frames_oversized_and_malformed,
+        connections_that_say_nothing,
         a_flood_of_refusable_requests,
     }
 };

@@ -1,8 +1,10 @@
 //! Claim C1: whatever the nodes send, and in whatever order, the signer's votes never conflict.
 
 use crate::federation::{Federation, unix_now};
+use crate::harness::count_refused;
 use crate::support::fixtures::Link;
 use crate::support::fixtures::evidence::reseal;
+use crate::support::fixtures::pegout;
 use alloy_primitives::B256;
 use alys_protocol::header::Header;
 use alys_protocol::rules::Rule;
@@ -34,6 +36,53 @@ pub(crate) fn a10_two_blocks_in_one_slot() {
         &second_request,
     );
     federation.honest.links.push(first);
+    federation.serves();
+}
+
+/// Blocks of one slot, and batches of one burn, asked for at once over many connections: one of each is signed.
+pub(crate) fn a10_conflicting_requests_at_once() {
+    let mut federation = Federation::new();
+    federation.honest.grow(2);
+    let mut winner = None;
+    let votes: Vec<_> = (0..20u8)
+        .map(|number| {
+            let mut link = federation.child(|_| ());
+            reseal(&federation.honest.chain, &mut link, |execution| {
+                execution.state_root = B256::repeat_byte(0x60 + number);
+            });
+            let request = federation.honest.approve(&link);
+            (link, Request::Approve(Box::new(request)))
+        })
+        .collect();
+    let requests = votes.iter().map(|(_, request)| request.clone()).collect();
+    let replies = federation.signer.ask_at_once(requests);
+    for (reply, (link, request)) in replies.into_iter().zip(votes) {
+        match reply {
+            Reply::Refused(refusal) if refusal.rule == Rule::SlotMonotonic => count_refused(),
+            Reply::Signature(_) if winner.is_none() => winner = Some((link, request)),
+            other => panic!("expected one signature and else rule slot-monotonic, found {other:?}"),
+        }
+    }
+    let (link, request) = winner.expect("one vote");
+    let repeated = federation.signer.ask(request);
+    assert!(matches!(repeated, Reply::Signature(_)), "{repeated:?}");
+    federation.honest.links.push(link);
+    let payments = (1..=20u8)
+        .map(|coin| {
+            let request = federation
+                .on_a_fork(|honest| pegout::request(honest, &pegout::Plan::simple(0, coin)));
+            Request::SignPegOut(Box::new(request))
+        })
+        .collect();
+    let mut paid = 0;
+    for reply in federation.signer.ask_at_once(payments) {
+        match reply {
+            Reply::Refused(refusal) if refusal.rule == Rule::BurnSequence => count_refused(),
+            Reply::Shares(_) => paid += 1,
+            other => panic!("expected shares once and else rule burn-sequence, found {other:?}"),
+        }
+    }
+    assert_eq!(paid, 1);
     federation.serves();
 }
 
