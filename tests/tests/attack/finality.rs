@@ -47,7 +47,7 @@ pub(crate) fn a11_batches_that_are_not_recorded_or_not_final() {
     });
     const RECORDED: Rule = Rule::BatchRecorded;
     const FINAL: Rule = Rule::Finality;
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &request,
         &[
             (Rule::Chain, "another chain", &|r| {
@@ -130,7 +130,6 @@ pub(crate) fn a11_batches_that_are_not_recorded_or_not_final() {
             }),
         ],
     );
-    federation.pays(&request);
     federation.serves();
 }
 
@@ -147,7 +146,7 @@ pub(crate) fn work_over_burns_forged_and_swapped() {
     let before = link(&federation, own - 1).header.clone();
     let history = federation.honest.history_proof(of, own - 1);
     const FINAL: Rule = Rule::Finality;
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &request,
         &[
             (FINAL, "none", &|r| r.pow = None),
@@ -184,6 +183,5 @@ pub(crate) fn work_over_burns_forged_and_swapped() {
             }),
         ],
     );
-    federation.pays(&request);
     federation.serves();
 }

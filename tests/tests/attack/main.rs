@@ -19,8 +19,13 @@
     clippy::disallowed_methods,
     reason = "files that a test makes need not survive a power loss"
 )]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
+mod auxpow;
 #[path = "../../../signer/core/tests/bitcoin_kit/mod.rs"]
 mod bitcoin_kit;
 mod burns;
@@ -100,6 +105,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
     burns {
         burn_evidence_forged_truncated_swapped_and_replayed,
         a3_a4_burn_logs_forged,
+        a5_work_over_burns_forged,
         work_below_the_policys_floor,
     }
     finality {

@@ -2,7 +2,6 @@
 
 use crate::federation::{Federation, unix_now};
 use crate::harness::count_refused;
-use crate::support::fixtures::Link;
 use crate::support::fixtures::evidence::reseal;
 use crate::support::fixtures::pegout;
 use alloy_primitives::B256;
@@ -103,50 +102,46 @@ pub(crate) fn a10_lower_slots_and_lower_parents() {
     federation.serves();
 }
 
-/// Every order of the blocks of two chains that fork, three each: what is signed is what the voting rules, written again
-/// in two lines, allow; so the highest slot and the lock never go back, whatever comes when.
+/// Every order of the blocks of two chains that fork, three each, with slots that alternate and slots that do not: what is
+/// signed is what the voting rules, written again in two lines, allow; so the highest slot and the lock never go back.
 pub(crate) fn every_order_of_two_chains() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let (mut last, mut lock) = (0, 0);
-    for order in 0u8..64 {
-        if order.count_ones() != 3 {
-            continue;
-        }
-        let base = federation.honest.tip().header.clone();
-        let start = base.slot.get().max(last) + 1;
-        let mut chains = [0, 1].map(|offset| {
+    let orders = (0u8..64).filter(|order| order.count_ones() == 3);
+    for (order, offsets) in orders.flat_map(|order| [[0, 1], [0, 6], [6, 0]].map(|at| (order, at)))
+    {
+        let start = federation.honest.tip().header.slot.get().max(last) + 1;
+        let chains = offsets.map(|offset| {
             federation.on_a_fork(|honest| {
-                let requests = [0, 2, 4].map(|step| {
-                    let slots = start + offset + step - honest.tip().header.slot.get();
-                    let height = honest.tip().header.height.get();
-                    let link = honest.child_of(height, slots, |_| ());
+                [0, 2, 4].map(|step| {
+                    let tip = &honest.tip().header;
+                    let slots = start + offset + step - tip.slot.get();
+                    let link = honest.child_of(tip.height.get(), slots, |_| ());
                     let request = honest.approve(&link);
                     honest.links.push(link.clone());
                     (link, request)
-                });
-                requests.into_iter()
+                })
             })
         });
-        let first_chain: Vec<Link> = chains[0]
-            .as_slice()
-            .iter()
-            .map(|(link, _)| link.clone())
-            .collect();
+        let mut turns = [0, 0];
         for turn in 0..6 {
-            let (_, request) = chains[usize::from(order >> turn & 1)].next().unwrap();
+            let chain = usize::from(order >> turn & 1);
+            let (_, request) = &chains[chain][turns[chain]];
+            turns[chain] += 1;
             let (slot, parent) = (request.header.slot.get(), request.parent.height.get());
-            let what = format!("order {order:06b}, turn {turn}");
+            let what = format!("order {order:06b} of {offsets:?}, turn {turn}");
             if slot <= last {
-                federation.refuses_vote(Rule::SlotMonotonic, &what, &request);
+                federation.refuses_vote(Rule::SlotMonotonic, &what, request);
             } else if parent < lock {
-                federation.refuses_vote(Rule::LongestChain, &what, &request);
+                federation.refuses_vote(Rule::LongestChain, &what, request);
             } else {
-                federation.signs(&request);
+                federation.signs(request);
                 (last, lock) = (slot, parent);
             }
         }
-        federation.honest.links.extend(first_chain);
+        let [first, _] = chains;
+        federation.honest.links.extend(first.map(|(link, _)| link));
     }
     federation.serves();
 }
