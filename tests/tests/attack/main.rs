@@ -89,6 +89,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
     spv {
         deposit_proofs_forged_truncated_swapped_and_replayed,
         n7_a_transaction_of_64_bytes_as_an_inner_node,
+        n7_a_deposit_below_a_transaction_of_64_bytes,
         n7_an_inner_node_as_a_transaction,
         n7_a_repeated_node_as_a_second_place,
         n7_blocks_whose_first_transaction_is_no_coinbase,
@@ -101,6 +102,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
     }
     fees {
         fees_forged_and_misdirected,
+        fees_paid_twice,
     }
     burns {
         burn_evidence_forged_truncated_swapped_and_replayed,
@@ -110,6 +112,8 @@ const ATTACKS: &[harness::Attack] = attacks! {
     }
     finality {
         a11_batches_that_are_not_recorded_or_not_final,
+        finality_by_blocks_that_do_not_follow,
+        finality_by_genesis,
         work_over_burns_forged_and_swapped,
     }
     payments {
