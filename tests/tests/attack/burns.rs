@@ -1,10 +1,10 @@
 //! Claim C3, the evidence: burns that did not happen, or not like this, or not under enough work.
 
+use crate::auxpow::{each_forgery, reworked};
 use crate::federation::{Federation, Setup, edit};
 use crate::support::fixtures::evidence::{event, receipt};
 use crate::support::fixtures::pegout::{self, Plan, Source, outpoint, request_from};
 use crate::support::fixtures::{Honest, Link};
-use crate::work::reworked;
 use alloy_primitives::{Address, Log, LogData};
 use alys_protocol::body::PowRecord;
 use alys_protocol::bytes::EvmAddress;
@@ -144,8 +144,7 @@ pub(crate) fn burn_evidence_forged_truncated_swapped_and_replayed() {
             edit(&mut r.burns, |burns| burns[0].log_index = u32::MAX);
         }),
     ];
-    federation.refuses_payments(&request, &changes);
-    federation.pays(&request);
+    federation.refuses_payments_and_repeats(&request, &changes);
     // The next batch: a paid burn's receipt under the new number.
     let mut replayed = federation.batch(&Plan::simple(3, 5));
     let honest = replayed.clone();
@@ -282,14 +281,44 @@ pub(crate) fn a3_a4_burn_logs_forged() {
 
 const FLOOR: Target = Target::new([0x0f; 32]);
 
+/// The chain's target for a record in a child of the tip.
+fn target_of(honest: &Honest) -> Target {
+    let (mining, tip) = (&honest.chain.spec().mining, &honest.tip().header);
+    alys_protocol::asert::target(mining, honest.chain.genesis().slot, tip.pow.count, tip.slot)
+}
+
 fn weak(honest: &Honest, end: u64) -> (PowRecord, PowState) {
     let (mut record, state) = pegout::honest_record(honest, end);
-    let mining = &honest.chain.spec().mining;
-    let tip = &honest.tip().header;
-    let target =
-        alys_protocol::asert::target(mining, honest.chain.genesis().slot, tip.pow.count, tip.slot);
+    let target = target_of(honest);
     reworked(&mut record, |_| (), |hash| *hash <= target && *hash > FLOOR);
     (record, state)
+}
+
+/// Regression A5 over burns: AuxPoW that is none, recorded and final all the same.
+pub(crate) fn a5_work_over_burns_forged() {
+    let mut federation = Federation::new();
+    let plan = Plan::simple(0, 1);
+    let aux_chain_id = federation.honest.chain.spec().mining.aux_chain_id;
+    each_forgery(aux_chain_id, |rule, what, forge| {
+        let record = |honest: &Honest, end| {
+            let (mut record, state) = pegout::honest_record(honest, end);
+            let target = target_of(honest);
+            reworked(&mut record, forge, |hash| *hash <= target);
+            (record, state)
+        };
+        let request = federation.on_a_fork(|honest| {
+            let transaction = pegout::transaction(&honest.chain, &plan);
+            let source = Source {
+                record: &record,
+                ..Source::honest()
+            };
+            request_from(honest, &plan, &transaction, &source)
+        });
+        federation.refuses_payment(rule, what, &request);
+    });
+    let honest = federation.batch(&plan);
+    federation.pays(&honest);
+    federation.serves();
 }
 
 /// Work that meets the chain's target, eased as far as one likes, and not the policy's floor; and work that does not even

@@ -53,7 +53,7 @@ pub(crate) fn recipient(salt: u32) -> EvmAddress {
     EvmAddress::new([u8::try_from(salt).unwrap() + 1; 20])
 }
 
-fn pair(left: Node, right: Node) -> Node {
+pub(crate) fn pair(left: Node, right: Node) -> Node {
     sha256d::Hash::hash([left, right].as_flattened()).to_byte_array()
 }
 

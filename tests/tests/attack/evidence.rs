@@ -213,6 +213,13 @@ pub(crate) fn certificates_forged_truncated_swapped_and_replayed() {
         ("none", None),
         ("the grandparent's", Some(older.clone())),
         (
+            "the parent's under the grandparent's name",
+            Some(Certificate {
+                block: parent.parent,
+                ..honest.clone()
+            }),
+        ),
+        (
             "the grandparent's under the parent's name",
             Some(Certificate {
                 block: parent.id(),

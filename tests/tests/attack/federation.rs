@@ -188,6 +188,18 @@ impl Federation {
         }
     }
 
+    /// The same, and again once the honest batch is signed: evidence of a batch that is known is judged all the same.
+    pub(crate) fn refuses_payments_and_repeats(
+        &mut self,
+        honest: &PegOutRequest,
+        changes: Changes<'_, PegOutRequest>,
+    ) {
+        self.refuses_payments(honest, changes);
+        let shares = self.pays(honest);
+        self.refuses_payments(honest, changes);
+        assert_eq!(self.pays(honest), shares, "a repeat is the same signatures");
+    }
+
     /// The vote, which verifies.
     pub(crate) fn signs(&mut self, request: &ApproveRequest) -> BlsSignature {
         let reply = self.signer.ask(Request::Approve(Box::new(request.clone())));

@@ -8,6 +8,7 @@ use alloy_primitives::{B256, U256};
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::execution::Withdrawal;
 use alys_protocol::rules::Rule;
+use alys_protocol::signer::TrieProof;
 use alys_protocol::units::{Gwei, Wei};
 
 /// The wei of a vault, what each gets of it, and the withdrawals that pay it.
@@ -143,6 +144,40 @@ pub(crate) fn fees_forged_and_misdirected() {
     });
     fees.account = richer.clone();
     federation.refuses_vote(RULE, "the block's own state", &forged);
+    federation.votes(link, &request);
+    federation.serves();
+}
+
+/// Fees that a record paid out are in the vault still, and are not paid again by the next one.
+pub(crate) fn fees_paid_twice() {
+    const POT: u128 = 5_000_000_000_000_000_000;
+    let (mut federation, mut account) = with_vault(Some(POT));
+    let build = |federation: &Federation, account: &TrieProof, end, pot: u128| {
+        let (withdrawals, paid) = payments(federation, pot);
+        let target = target_at(federation, federation.honest.tip().header.slot);
+        let (record, state) = federation.honest.record(end, target);
+        let link = federation.honest.child_of(federation.height(), 1, |link| {
+            let before = link.header.fees_distributed;
+            link.header.pow = state;
+            link.body.pow = Some(record);
+            link.header.fees_distributed = before.checked_add(paid.get()).unwrap();
+            link.withdrawals = withdrawals;
+        });
+        let mut request = federation.honest.approve(&link);
+        request.pow = Some(federation.honest.pow_evidence(&link));
+        request.fees = Some(federation.honest.fees_proof(account.clone()));
+        (link, request)
+    };
+    let (link, request) = build(&federation, &account, 4, POT);
+    federation.votes(link, &request);
+    federation.honest.grow(3);
+    // The vault has earned as much again.
+    account = federation
+        .honest
+        .extend_with_vault(Some(U256::from(2 * POT)));
+    let (_, request) = build(&federation, &account, 8, 2 * POT);
+    federation.refuses_vote(Rule::FeesProof, "all that the vault holds", &request);
+    let (link, request) = build(&federation, &account, 8, POT);
     federation.votes(link, &request);
     federation.serves();
 }

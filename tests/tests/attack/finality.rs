@@ -2,10 +2,15 @@
 
 use crate::burns::{link, three};
 use crate::federation::{Federation, edit};
+use crate::support::fixtures::Honest;
+use crate::support::fixtures::evidence::reseal;
 use crate::support::fixtures::pegout::{self, Plan};
+use alys_protocol::body::Section;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::{Digest, EvmAddress};
+use alys_protocol::header::Header;
 use alys_protocol::rules::Rule;
+use alys_protocol::signer::PegOutRequest;
 use alys_protocol::units::{BurnSequence, ChainId, Epoch, SatsPerKvb, SideHeight};
 use bitcoin::ScriptBuf;
 
@@ -47,7 +52,7 @@ pub(crate) fn a11_batches_that_are_not_recorded_or_not_final() {
     });
     const RECORDED: Rule = Rule::BatchRecorded;
     const FINAL: Rule = Rule::Finality;
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &request,
         &[
             (Rule::Chain, "another chain", &|r| {
@@ -130,7 +135,109 @@ pub(crate) fn a11_batches_that_are_not_recorded_or_not_final() {
             }),
         ],
     );
+    federation.serves();
+}
+
+/// The request with its finality shown by three other headers, the second of which has everything in its history.
+fn shown_by(honest: &Honest, request: &PegOutRequest, headers: [Header; 3]) -> PegOutRequest {
+    let mut shown = request.clone();
+    let (of, recorded) = (headers[1].height.get(), request.recording.height.get());
+    shown.finality.certificate = honest.certificate(headers[2].id());
+    shown.finality.headers = headers;
+    shown.recording_history = Some(honest.history_proof(of, recorded));
+    let carrier = request.pow.as_ref().map(|pow| pow.carrier.height.get());
+    shown.pow = carrier.map(|carrier| honest.pow_finality(of, carrier));
+    shown
+}
+
+/// Certified blocks that are not three in consecutive slots with parent links above genesis: everything else is right.
+pub(crate) fn finality_by_blocks_that_do_not_follow() {
+    let mut federation = Federation::new();
+    let request = federation.batch(&three(0));
+    federation.honest.grow(1);
+    let last = federation.height();
+    let at = |honest: &Honest, heights: [u64; 3]| {
+        heights.map(|height| {
+            honest.links[usize::try_from(height).unwrap()]
+                .header
+                .clone()
+        })
+    };
+    let forgeries = federation.on_a_fork(|honest| {
+        let mut found = Vec::new();
+        // A slot is left out before the second, then before the third.
+        honest.extend(2, |_| ());
+        honest.grow(1);
+        let headers = at(honest, [last, last + 1, last + 2]);
+        found.push((
+            "a slot before the second",
+            shown_by(honest, &request, headers),
+        ));
+        honest.extend(2, |_| ());
+        let headers = at(honest, [last + 1, last + 2, last + 3]);
+        found.push((
+            "a slot before the third",
+            shown_by(honest, &request, headers),
+        ));
+        // Two blocks of one slot and height, both certified, and a child of each in the next slot.
+        let honest_three = at(honest, [last - 2, last - 1, last]);
+        let sibling = |height: u64| {
+            let mut sibling = honest.child_of(height - 1, 1, |_| ());
+            reseal(&honest.chain, &mut sibling, |header| header.gas_used += 1);
+            sibling
+        };
+        let mut first = honest_three.clone();
+        first[0] = sibling(last - 2).header;
+        found.push((
+            "a first on another branch",
+            shown_by(honest, &request, first),
+        ));
+        let rival = sibling(last - 1);
+        honest.links.truncate(usize::try_from(last - 1).unwrap());
+        honest.links.push(rival);
+        honest.grow(1);
+        let mut third = honest_three;
+        third[2] = honest.tip().header.clone();
+        found.push((
+            "a third on another branch",
+            shown_by(honest, &request, third),
+        ));
+        found
+    });
+    for (what, forged) in forgeries {
+        federation.refuses_payment(Rule::Finality, what, &forged);
+    }
     federation.pays(&request);
+    federation.serves();
+}
+
+/// A batch in the first block: genesis is none of the three.
+pub(crate) fn finality_by_genesis() {
+    let mut federation = Federation::new();
+    let plan = Plan {
+        amounts: vec![],
+        ..three(0)
+    };
+    let forged = federation.on_a_fork(|honest| {
+        let honest_request = pegout::request(honest, &plan);
+        let record = honest_request.record.clone();
+        honest.links.truncate(1);
+        honest.extend(1, |link| link.body.batch = Some(record));
+        honest.grow(1);
+        let mut forged = honest_request;
+        let headers = [0, 1, 2].map(|place: usize| honest.links[place].header.clone());
+        let body = &honest.links[1].body;
+        forged.body_branch = body.branch(honest.chain.id(), Section::Batch).unwrap();
+        forged.recording_parent = headers[0].clone();
+        forged.recording = headers[1].clone();
+        forged.recording_history = None;
+        forged.finality.certificate = honest.certificate(headers[2].id());
+        forged.finality.headers = headers;
+        forged
+    });
+    federation.refuses_payment(Rule::Finality, "genesis, 1 and 2", &forged);
+    let honest = federation.batch(&plan);
+    federation.pays(&honest);
     federation.serves();
 }
 
@@ -147,7 +254,7 @@ pub(crate) fn work_over_burns_forged_and_swapped() {
     let before = link(&federation, own - 1).header.clone();
     let history = federation.honest.history_proof(of, own - 1);
     const FINAL: Rule = Rule::Finality;
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &request,
         &[
             (FINAL, "none", &|r| r.pow = None),
@@ -184,6 +291,5 @@ pub(crate) fn work_over_burns_forged_and_swapped() {
             }),
         ],
     );
-    federation.pays(&request);
     federation.serves();
 }

@@ -1,8 +1,10 @@
 //! Rules of area `btc`: Bitcoin as an attacker shows it who stands between the signer and every honest node.
 
 use crate::bitcoin_kit::grind;
+use crate::deposits::{BitcoinBlock, coinbase, merkle_root};
 use crate::federation::{CHECKPOINT, Federation, Setup, TIP, unix_now};
 use alys_protocol::bounded::BoundedVec;
+use alys_protocol::peg::WHOLE_BLOCK;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{BitcoinHeaderBytes, Reply, Request};
 use alys_signer_core::btc::encode;
@@ -77,10 +79,7 @@ pub(crate) fn a_chain_that_does_not_lead_to_the_checkpoint() {
     ] {
         federation.refuses(rule, what, request(headers));
     }
-    let transactions = vec![
-        crate::deposits::coinbase(),
-        federation.deposit(1, 1_000_000),
-    ];
+    let transactions = vec![coinbase(), federation.deposit(1, 1_000_000)];
     let block = federation.mine(transactions);
     federation.bury(5);
     let mint = federation.mint(&block, &[1]);
@@ -204,6 +203,44 @@ pub(crate) fn private_forks_too_deep_or_too_light() {
     federation.serves();
 }
 
+/// A fork that the policy's depth admits and that leaves the checkpoint out.
+pub(crate) fn private_forks_below_the_checkpoint() {
+    let mut federation = Federation::new();
+    for below in [TIP - CHECKPOINT + 1, TIP - CHECKPOINT + 40] {
+        let mut fork = federation.miner.fork(TIP - below);
+        for _block in 0..below + 100 {
+            fork.mine(fork.tip().time + 60, 9);
+        }
+        let headers = fork.bytes(TIP - below + 1, fork.height());
+        federation.refuses(Rule::ReorgDepth, "without the checkpoint", request(headers));
+    }
+    let block = federation.deposited(&[1_000_000]);
+    let mint = federation.mint(&block, &[1]);
+    federation.mints(&mint);
+    federation.serves();
+}
+
+/// Difficulty that fell, on an old tip, to what an attacker can mine: officers named what it has not been below.
+pub(crate) fn headers_easier_than_the_policys_floor() {
+    let mut federation = Federation::without_headers(&Setup {
+        policy: |policy| {
+            policy.header_floor_target = alys_protocol::spec::Target::new([0x0f; 32]);
+        },
+        ..Setup::default()
+    });
+    let opened = federation.headers(0, CHECKPOINT);
+    assert!(matches!(opened, Reply::Bitcoin(_)), "{opened:?}");
+    for (from, to) in [(CHECKPOINT + 1, CHECKPOINT + 1), (1, TIP)] {
+        let headers = federation.miner.bytes(from, to);
+        federation.refuses(
+            Rule::HeaderWork,
+            "at regtest's difficulty",
+            request(headers),
+        );
+    }
+    federation.serves();
+}
+
 /// A private fork with little work a day, shown to an eclipsed signer, and a deposit on it: the pace gives it away. Then
 /// the honest chain, which has more work, takes its place.
 pub(crate) fn a_cheap_private_fork_with_a_deposit() {
@@ -220,18 +257,15 @@ pub(crate) fn a_cheap_private_fork_with_a_deposit() {
             .miner
             .mine(federation.miner.tip().time + 1_500, 9);
     }
-    let transactions = vec![
-        crate::deposits::coinbase(),
-        federation.deposit(1, 400_000_000),
-    ];
-    let root = crate::deposits::merkle_root(&transactions);
+    let transactions = vec![coinbase(), federation.deposit(1, 400_000_000)];
+    let root = merkle_root(&transactions);
     let header = federation
         .miner
         .child(federation.miner.tip().time + 1_500, |header| {
             header.merkle_root = TxMerkleNode::from_byte_array(root);
         });
     federation.miner.headers.push(header);
-    let block = crate::deposits::BitcoinBlock {
+    let block = BitcoinBlock {
         transactions,
         height: federation.miner.height(),
         hash: header.block_hash(),
@@ -260,6 +294,46 @@ pub(crate) fn a_cheap_private_fork_with_a_deposit() {
         "the deposit of the fork that lost",
         &vote,
     );
+    let block = federation.deposited(&[1_000_000]);
+    let mint = federation.mint(&block, &[1]);
+    federation.mints(&mint);
+    federation.serves();
+}
+
+/// Bitcoin is reorganised below a deposit that was minted, which is then in a block again.
+pub(crate) fn a12_deposits_minted_again_after_a_reorganisation() {
+    let mut federation = Federation::new();
+    federation.honest.grow(2);
+    let public = federation.miner.clone();
+    let deposit = federation.deposit(1, 5_000_000);
+    let block = federation.deposited(&[5_000_000]);
+    let mint = federation.mint(&block, &[1]);
+    federation.mints(&mint);
+    let first = std::mem::replace(&mut federation.miner, public);
+    // Longer, and the deposit is two blocks above where it was.
+    federation.bury(2);
+    let again = federation.mine(vec![coinbase(), deposit]);
+    federation.bury(20);
+    federation.feed();
+    let mut twice = federation.mint(&again, &[1]);
+    for (rule, what, cursor) in [
+        (
+            Rule::DepositOrder,
+            "in its new block",
+            again.cursor(WHOLE_BLOCK),
+        ),
+        (Rule::DepositOrder, "up to its place", again.cursor(2)),
+        (Rule::Counters, "back below the old block", block.cursor(1)),
+    ] {
+        twice.cursor = cursor;
+        let (_, request) = federation.minting(&twice);
+        federation.refuses_vote(rule, what, &request);
+    }
+    // Nothing is minted until Bitcoin comes back to the block of the cursor; votes go on.
+    federation.serves();
+    federation.miner = first;
+    federation.bury(40);
+    federation.feed();
     let block = federation.deposited(&[1_000_000]);
     let mint = federation.mint(&block, &[1]);
     federation.mints(&mint);

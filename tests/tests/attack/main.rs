@@ -25,6 +25,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod auxpow;
 #[path = "../../../signer/core/tests/bitcoin_kit/mod.rs"]
 mod bitcoin_kit;
 mod burns;
@@ -63,6 +64,7 @@ macro_rules! attacks {
 const ATTACKS: &[harness::Attack] = attacks! {
     voting {
         a10_two_blocks_in_one_slot,
+        a10_conflicting_requests_at_once,
         a10_lower_slots_and_lower_parents,
         every_order_of_two_chains,
         a10_two_proposals_in_one_slot,
@@ -87,6 +89,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
     spv {
         deposit_proofs_forged_truncated_swapped_and_replayed,
         n7_a_transaction_of_64_bytes_as_an_inner_node,
+        n7_a_deposit_below_a_transaction_of_64_bytes,
         n7_an_inner_node_as_a_transaction,
         n7_a_repeated_node_as_a_second_place,
         n7_blocks_whose_first_transaction_is_no_coinbase,
@@ -99,14 +102,18 @@ const ATTACKS: &[harness::Attack] = attacks! {
     }
     fees {
         fees_forged_and_misdirected,
+        fees_paid_twice,
     }
     burns {
         burn_evidence_forged_truncated_swapped_and_replayed,
         a3_a4_burn_logs_forged,
+        a5_work_over_burns_forged,
         work_below_the_policys_floor,
     }
     finality {
         a11_batches_that_are_not_recorded_or_not_final,
+        finality_by_blocks_that_do_not_follow,
+        finality_by_genesis,
         work_over_burns_forged_and_swapped,
     }
     payments {
@@ -131,7 +138,10 @@ const ATTACKS: &[harness::Attack] = attacks! {
         a_chain_that_does_not_lead_to_the_checkpoint,
         headers_forged,
         private_forks_too_deep_or_too_light,
+        private_forks_below_the_checkpoint,
+        headers_easier_than_the_policys_floor,
         a_cheap_private_fork_with_a_deposit,
+        a12_deposits_minted_again_after_a_reorganisation,
         headers_withheld_and_released_in_steps,
     }
     restore {
@@ -146,6 +156,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
         n1_roles_for_operations_of_others,
         n1_certificates_that_are_wrong_for_every_operation,
         a7_frames_oversized_and_malformed,
+        connections_that_say_nothing,
         a_flood_of_refusable_requests,
     }
 };

@@ -193,7 +193,7 @@ pub(crate) fn n10_shapes_and_hash_types() {
         ],
     );
     let honest = changed(&federation, &plan, |_| ());
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &honest,
         &[
             (SHAPE, "no transaction", &|r| {
@@ -252,7 +252,7 @@ pub(crate) fn inputs_duplicated_and_misvalued() {
             r.values = BoundedVec::new(values.iter().copied().map(Sats::new).collect()).unwrap();
         }
     };
-    federation.refuses_payments(
+    federation.refuses_payments_and_repeats(
         &honest,
         &[
             (RULE, "no values", &values(&[])),

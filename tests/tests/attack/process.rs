@@ -138,6 +138,57 @@ impl SignerProcess {
         reply
     }
 
+    /// Asks for everything at once, each over a connection of its own; the answers, in the requests' order.
+    pub(crate) fn ask_at_once(&mut self, requests: Vec<Request>) -> Vec<Reply> {
+        let frames: Vec<_> = requests
+            .into_iter()
+            .map(|request| envelope(PROTOCOL_VERSION, request))
+            .collect();
+        let (rig, running) = (&self.rig, self.running());
+        let replies = self.runtime.block_on(async {
+            let mut connections = Vec::new();
+            for _frame in &frames {
+                let connection = rig.raw(running, Some(Role::Node.name()), &[&TLS13]).await;
+                connections.push(connection.unwrap());
+            }
+            let asking: Vec<_> = connections
+                .into_iter()
+                .zip(frames.clone())
+                .map(|(mut stream, frame)| {
+                    tokio::spawn(async move {
+                        stream.write_all(&frame).await.unwrap();
+                        read_reply(&mut stream).await.expect("an answer")
+                    })
+                })
+                .collect();
+            let mut replies = Vec::new();
+            for reply in asking {
+                replies.push(reply.await.unwrap());
+            }
+            replies
+        });
+        for (frame, reply) in frames.into_iter().zip(&replies) {
+            self.note(frame, reply);
+        }
+        replies
+    }
+
+    /// Opens connections with a node's certificate, sends these bytes on each, and leaves them open.
+    pub(crate) fn leave_open(&self, count: usize, bytes: &[u8]) -> Vec<TlsStream<TcpStream>> {
+        self.runtime.block_on(async {
+            let mut connections = Vec::new();
+            for _connection in 0..count {
+                let (rig, running) = (&self.rig, self.running());
+                let connection = rig.raw(running, Some(Role::Node.name()), &[&TLS13]).await;
+                let mut stream = connection.unwrap();
+                stream.write_all(bytes).await.unwrap();
+                stream.flush().await.unwrap();
+                connections.push(stream);
+            }
+            connections
+        })
+    }
+
     fn note(&mut self, frame: Vec<u8>, reply: &Reply) {
         if let Reply::Refused(refusal) = reply
             && refusal.rule != Rule::Rate

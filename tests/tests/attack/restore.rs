@@ -33,7 +33,9 @@ fn silent(federation: &mut Federation) -> Option<Rule> {
 pub(crate) fn n1_an_old_snapshot_is_put_back() {
     let mut federation = Federation::with(&setup());
     federation.skip_to_now();
-    federation.serves();
+    let link = federation.child(|_| ());
+    let last = federation.honest.approve(&link);
+    federation.votes(link, &last);
     federation.signer.stop();
     federation.signer.snapshot("old.redb");
     federation.signer.start().unwrap();
@@ -46,6 +48,7 @@ pub(crate) fn n1_an_old_snapshot_is_put_back() {
     federation.signer.start().unwrap();
     assert_eq!(silent(&mut federation), Some(Rule::Fresh));
     federation.skip_to_now();
+    federation.refuses_vote(Rule::Fresh, "the last vote that the copy knows", &last);
     let vote = vote_for_next(&federation);
     federation.refuses_vote(Rule::Fresh, "a vote", &vote);
     let other = Plan {

@@ -1,6 +1,6 @@
 //! Claim C2 at its root: proofs that a deposit is in Bitcoin, forged in every way that Bitcoin's Merkle trees allow.
 
-use crate::deposits::{Mint, Node, branch, coinbase, output, payment, rows};
+use crate::deposits::{Mint, Node, branch, coinbase, output, pair, payment, rows};
 use crate::federation::{Federation, edit};
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::Digest;
@@ -146,6 +146,29 @@ pub(crate) fn n7_a_transaction_of_64_bytes_as_an_inner_node() {
         ],
     );
     federation.mints(&honest);
+    federation.serves();
+}
+
+/// Regression N7 (CVE-2017-12842) carried out: the 64 bytes end with the id of a deposit that nobody mined.
+pub(crate) fn n7_a_deposit_below_a_transaction_of_64_bytes() {
+    let mut federation = Federation::new();
+    federation.honest.grow(2);
+    let left = [0x33; 32];
+    let invented = vec![coinbase(), federation.deposit(1, 400_000_000)];
+    let [first, second] = [0, 1].map(|place| rows(&invented)[0][place]);
+    let block = federation.mine_root(invented, pair(first, pair(left, second)));
+    federation.bury(5);
+    federation.feed();
+    let mut mint = federation.mint(&block, &[1]);
+    mint.consumed[0].index = 3;
+    let hashes = |nodes: Vec<Node>| BoundedVec::new(nodes.into_iter().map(Digest::new).collect());
+    mint.proofs[0].branch = hashes(vec![left, first]).unwrap();
+    mint.proofs[0].coinbase_branch = hashes(vec![pair(left, second)]).unwrap();
+    let (_, request) = federation.minting(&mint);
+    federation.refuses_vote(RULE, "a deposit in a transaction", &request);
+    let block = federation.deposited(&[1_000_000]);
+    let mint = federation.mint(&block, &[1]);
+    federation.mints(&mint);
     federation.serves();
 }
 

@@ -1,8 +1,9 @@
 //! Claim C1: whatever the nodes send, and in whatever order, the signer's votes never conflict.
 
 use crate::federation::{Federation, unix_now};
-use crate::support::fixtures::Link;
+use crate::harness::count_refused;
 use crate::support::fixtures::evidence::reseal;
+use crate::support::fixtures::pegout;
 use alloy_primitives::B256;
 use alys_protocol::header::Header;
 use alys_protocol::rules::Rule;
@@ -37,6 +38,53 @@ pub(crate) fn a10_two_blocks_in_one_slot() {
     federation.serves();
 }
 
+/// Blocks of one slot, and batches of one burn, asked for at once over many connections: one of each is signed.
+pub(crate) fn a10_conflicting_requests_at_once() {
+    let mut federation = Federation::new();
+    federation.honest.grow(2);
+    let mut winner = None;
+    let votes: Vec<_> = (0..20u8)
+        .map(|number| {
+            let mut link = federation.child(|_| ());
+            reseal(&federation.honest.chain, &mut link, |execution| {
+                execution.state_root = B256::repeat_byte(0x60 + number);
+            });
+            let request = federation.honest.approve(&link);
+            (link, Request::Approve(Box::new(request)))
+        })
+        .collect();
+    let requests = votes.iter().map(|(_, request)| request.clone()).collect();
+    let replies = federation.signer.ask_at_once(requests);
+    for (reply, (link, request)) in replies.into_iter().zip(votes) {
+        match reply {
+            Reply::Refused(refusal) if refusal.rule == Rule::SlotMonotonic => count_refused(),
+            Reply::Signature(_) if winner.is_none() => winner = Some((link, request)),
+            other => panic!("expected one signature and else rule slot-monotonic, found {other:?}"),
+        }
+    }
+    let (link, request) = winner.expect("one vote");
+    let repeated = federation.signer.ask(request);
+    assert!(matches!(repeated, Reply::Signature(_)), "{repeated:?}");
+    federation.honest.links.push(link);
+    let payments = (1..=20u8)
+        .map(|coin| {
+            let request = federation
+                .on_a_fork(|honest| pegout::request(honest, &pegout::Plan::simple(0, coin)));
+            Request::SignPegOut(Box::new(request))
+        })
+        .collect();
+    let mut paid = 0;
+    for reply in federation.signer.ask_at_once(payments) {
+        match reply {
+            Reply::Refused(refusal) if refusal.rule == Rule::BurnSequence => count_refused(),
+            Reply::Shares(_) => paid += 1,
+            other => panic!("expected shares once and else rule burn-sequence, found {other:?}"),
+        }
+    }
+    assert_eq!(paid, 1);
+    federation.serves();
+}
+
 /// Slots that were passed over may not be voted in later, and a lower parent not extended.
 pub(crate) fn a10_lower_slots_and_lower_parents() {
     let mut federation = Federation::new();
@@ -54,50 +102,46 @@ pub(crate) fn a10_lower_slots_and_lower_parents() {
     federation.serves();
 }
 
-/// Every order of the blocks of two chains that fork, three each: what is signed is what the voting rules, written again
-/// in two lines, allow; so the highest slot and the lock never go back, whatever comes when.
+/// Every order of the blocks of two chains that fork, three each, with slots that alternate and slots that do not: what is
+/// signed is what the voting rules, written again in two lines, allow; so the highest slot and the lock never go back.
 pub(crate) fn every_order_of_two_chains() {
     let mut federation = Federation::new();
     federation.honest.grow(2);
     let (mut last, mut lock) = (0, 0);
-    for order in 0u8..64 {
-        if order.count_ones() != 3 {
-            continue;
-        }
-        let base = federation.honest.tip().header.clone();
-        let start = base.slot.get().max(last) + 1;
-        let mut chains = [0, 1].map(|offset| {
+    let orders = (0u8..64).filter(|order| order.count_ones() == 3);
+    for (order, offsets) in orders.flat_map(|order| [[0, 1], [0, 6], [6, 0]].map(|at| (order, at)))
+    {
+        let start = federation.honest.tip().header.slot.get().max(last) + 1;
+        let chains = offsets.map(|offset| {
             federation.on_a_fork(|honest| {
-                let requests = [0, 2, 4].map(|step| {
-                    let slots = start + offset + step - honest.tip().header.slot.get();
-                    let height = honest.tip().header.height.get();
-                    let link = honest.child_of(height, slots, |_| ());
+                [0, 2, 4].map(|step| {
+                    let tip = &honest.tip().header;
+                    let slots = start + offset + step - tip.slot.get();
+                    let link = honest.child_of(tip.height.get(), slots, |_| ());
                     let request = honest.approve(&link);
                     honest.links.push(link.clone());
                     (link, request)
-                });
-                requests.into_iter()
+                })
             })
         });
-        let first_chain: Vec<Link> = chains[0]
-            .as_slice()
-            .iter()
-            .map(|(link, _)| link.clone())
-            .collect();
+        let mut turns = [0, 0];
         for turn in 0..6 {
-            let (_, request) = chains[usize::from(order >> turn & 1)].next().unwrap();
+            let chain = usize::from(order >> turn & 1);
+            let (_, request) = &chains[chain][turns[chain]];
+            turns[chain] += 1;
             let (slot, parent) = (request.header.slot.get(), request.parent.height.get());
-            let what = format!("order {order:06b}, turn {turn}");
+            let what = format!("order {order:06b} of {offsets:?}, turn {turn}");
             if slot <= last {
-                federation.refuses_vote(Rule::SlotMonotonic, &what, &request);
+                federation.refuses_vote(Rule::SlotMonotonic, &what, request);
             } else if parent < lock {
-                federation.refuses_vote(Rule::LongestChain, &what, &request);
+                federation.refuses_vote(Rule::LongestChain, &what, request);
             } else {
-                federation.signs(&request);
+                federation.signs(request);
                 (last, lock) = (slot, parent);
             }
         }
-        federation.honest.links.extend(first_chain);
+        let [first, _] = chains;
+        federation.honest.links.extend(first.map(|(link, _)| link));
     }
     federation.serves();
 }

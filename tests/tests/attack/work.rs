@@ -1,11 +1,11 @@
 //! Rules of area `pow` and of fees: work that was not done, or for something else, and fees that were not earned.
 
+use crate::auxpow::{each_forgery, reworked};
 use crate::federation::{Federation, edit};
 use crate::support::fixtures::Link;
-use crate::support::fixtures::evidence::{auxpow, link_coinbase};
+use crate::support::fixtures::evidence::auxpow;
 use alloy_primitives::U256;
 use alys_protocol::asert;
-use alys_protocol::auxpow::{AuxPow, MAGIC, MerkleBranch, chain_slot};
 use alys_protocol::body::PowRecord;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::{BlockId, EvmAddress};
@@ -14,8 +14,6 @@ use alys_protocol::rules::Rule;
 use alys_protocol::signer::{ApproveRequest, TrieProof};
 use alys_protocol::spec::Target;
 use alys_protocol::units::{SideHeight, Slot};
-use bitcoin::hashes::Hash as _;
-use bitcoin::{OutPoint, TxOut};
 
 /// The target of a record in a slot, on top of the federation's tip.
 pub(crate) fn target_at(federation: &Federation, slot: Slot) -> Target {
@@ -26,20 +24,6 @@ pub(crate) fn target_at(federation: &Federation, slot: Slot) -> Target {
         tip.pow.count,
         slot,
     )
-}
-
-/// The AuxPoW of a record, changed and then worked on again until its hash is within the range.
-pub(crate) fn reworked(
-    record: &mut PowRecord,
-    change: impl FnOnce(&mut AuxPow),
-    admits: impl Fn(&Target) -> bool,
-) {
-    let mut proof = AuxPow::decode(&record.auxpow).unwrap();
-    change(&mut proof);
-    while !admits(&proof.work_hash()) {
-        proof.parent.nonce += 1;
-    }
-    record.auxpow = BoundedVec::new(proof.encode()).unwrap();
 }
 
 /// A federation whose tip has a vault of this many wei, and blocks that may be final below it.
@@ -80,92 +64,12 @@ pub(crate) fn a5_auxpow_forged() {
     );
     let met = |hash: &Target| *hash <= target;
     let aux_chain_id = federation.honest.chain.spec().mining.aux_chain_id;
-    let other_chain = |proof: &mut AuxPow| {
-        // A chain tree of two leaves that commits to the bundle in the slot that another chain's id gives.
-        let slot = 1 - chain_slot(0, aux_chain_id, 1);
-        let script = proof.coinbase.input[0].script_sig.to_bytes();
-        let mut bundle: [u8; 32] = script[script.len() - 40..script.len() - 8]
-            .try_into()
-            .unwrap();
-        bundle.reverse();
-        proof.chain_branch = MerkleBranch {
-            hashes: vec![[7; 32]],
-            index: slot,
-        };
-        let mut root = proof.chain_branch.root(bundle);
-        root.reverse();
-        let script = [
-            &[3, 1, 2, 3][..],
-            &MAGIC,
-            &root,
-            &2u32.to_le_bytes(),
-            &[0; 4],
-        ]
-        .concat();
-        proof.coinbase.input[0].script_sig = script.into();
-        link_coinbase(proof);
-    };
-    type Forgery<'a> = &'a dyn Fn(&mut AuxPow);
-    let forgeries: [(Rule, &str, Forgery<'_>); 11] = [
-        (Rule::Coinbase, "a transaction at index 1", &|proof| {
-            proof.coinbase_branch.index = 1;
-            link_coinbase(proof);
-        }),
-        (
-            Rule::Coinbase,
-            "a transaction that spends a coin",
-            &|proof| {
-                proof.coinbase.input[0].previous_output =
-                    OutPoint::new(bitcoin::Txid::all_zeros(), 0);
-                link_coinbase(proof);
-            },
-        ),
-        (Rule::Coinbase, "a coinbase of another block", &|proof| {
-            proof.coinbase_branch.hashes[0] = [9; 32]
-        }),
-        (Rule::Coinbase, "a branch that is cut off", &|proof| {
-            proof.coinbase_branch.hashes.truncate(1)
-        }),
-        (Rule::Coinbase, "an output that was added", &|proof| {
-            proof.coinbase.output.push(TxOut {
-                ..proof.coinbase.output[0].clone()
-            });
-        }),
-        (Rule::Commitment, "no commitment", &|proof| {
-            proof.coinbase.input[0].script_sig = vec![3, 1, 2, 3].into();
-            link_coinbase(proof);
-        }),
-        (Rule::Commitment, "a commitment twice", &|proof| {
-            let mut again = vec![0x6a, 44];
-            again.extend(&proof.coinbase.input[0].script_sig.as_bytes()[4..]);
-            let mut output = proof.coinbase.output[0].clone();
-            output.script_pubkey = again.into();
-            proof.coinbase.output.push(output);
-            link_coinbase(proof);
-        }),
-        (Rule::Commitment, "a commitment that is cut off", &|proof| {
-            let script = proof.coinbase.input[0].script_sig.to_bytes();
-            proof.coinbase.input[0].script_sig = script[..script.len() - 4].to_vec().into();
-            link_coinbase(proof);
-        }),
-        (Rule::Commitment, "a tree of another size", &|proof| {
-            let mut script = proof.coinbase.input[0].script_sig.to_bytes();
-            let size = script.len() - 8;
-            script[size] = 2;
-            proof.coinbase.input[0].script_sig = script.into();
-            link_coinbase(proof);
-        }),
-        (Rule::Commitment, "another chain branch", &|proof| {
-            proof.chain_branch.hashes.push([1; 32])
-        }),
-        (Rule::ChainSlot, "another chain's slot", &other_chain),
-    ];
-    for (rule, what, change) in forgeries {
+    each_forgery(aux_chain_id, |rule, what, forge| {
         let (_, request) = carrying(&federation, &account, (4, 1), |record, _| {
-            reworked(record, change, met);
+            reworked(record, forge, met);
         });
         federation.refuses_vote(rule, what, &request);
-    }
+    });
     type Swap = fn(&mut PowRecord);
     let swaps: [(Rule, &str, Swap); 5] = [
         (Rule::Commitment, "a payout to a thief", |record| {
