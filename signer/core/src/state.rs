@@ -135,6 +135,17 @@ impl PegOutState {
 }
 
 impl VoteState {
+    /// After a vote for a block of `slot` whose certified parent has `parent_height`.
+    #[must_use]
+    pub fn after_vote(&self, slot: Slot, parent_height: SideHeight, vote: Vote) -> Self {
+        Self {
+            last_slot: slot,
+            lock: self.lock.max(parent_height),
+            voted: Some(vote),
+            ..self.clone()
+        }
+    }
+
     /// After a restore: see [`PegOutState::fill_windows`].
     pub fn fill_windows(&mut self, now: WindowTime) {
         self.mint_window = MintWindow::full(now);

@@ -101,15 +101,13 @@ impl Signer {
         vote::parent_certified(&self.chain, header, parent_id, body)?;
         let final_height = known_final(old.voted.as_ref(), request, parent_id);
         vote::pow_distance(&self.chain, final_height, parent, body)?;
-        let mut next = old.clone();
-        next.last_slot = header.slot;
-        next.mint_window
-            .charge(&self.policy, context.window, &parent.bitcoin, minted);
-        next.lock = old.lock.max(parent.height);
-        next.voted = Some(Vote {
+        let vote = Vote {
             block,
             final_height,
-        });
+        };
+        let mut next = old.after_vote(header.slot, parent.height, vote);
+        next.mint_window
+            .charge(&self.policy, context.window, &parent.bitcoin, minted);
         Ok(Decision::New(Pending::new(next, intent)))
     }
 
