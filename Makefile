@@ -39,7 +39,7 @@ bench: setup-rocksdb ## Run the benchmarks (a release build)
 ## Tests: `make test` runs these stages in this order, and any of them can be run alone:
 ## what a stage needs is installed first
 
-stages := setup fmt clippy docs deny no-std contracts unit attack e2e
+stages := setup fmt clippy docs deny no-std contracts unit attack fuzz-smoke e2e
 
 .PHONY: test
 test: ## Install what is missing, then run every check and test
@@ -48,6 +48,7 @@ test: ## Install what is missing, then run every check and test
 .PHONY: fmt
 fmt: ## Check the formatting
 	cargo fmt --all --check
+	cd tests/fuzz && cargo fmt --check
 
 .PHONY: clippy
 clippy: setup-rocksdb ## Lint everything; a warning is an error
@@ -86,6 +87,15 @@ attack: setup-rocksdb ## Attack real signers with all the nodes of a federation;
 	$(in_env) cargo build $(cargo_flags) --all-targets
 	$(in_env) cargo test $(cargo_flags) --test attack
 
+# SECONDS is for all targets together. What is found new is kept in the cache.
+.PHONY: fuzz
+fuzz: setup-tools ## Fuzz every decoder and proof verifier, and sequences of requests beside an oracle (SECONDS=600)
+	@$(setup)/fuzz.sh $(if $(filter command environment,$(origin SECONDS)),$(SECONDS),600)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: setup-tools ## The same for a minute
+	@$(setup)/fuzz.sh 60
+
 # Four at a time: each scenario is a whole federation, which waits for its slots most of the time and takes a fifth of
 # one core. The longest comes first, in the order of names.
 .PHONY: e2e
@@ -113,12 +123,12 @@ setup-contracts: setup-packages ## Foundry, solc and OpenZeppelin
 	@$(setup)/contracts.sh
 setup-firmware: setup-packages ## The compilation target of the signer's device
 	@$(setup)/firmware-target.sh > /dev/null
-setup-tools: setup-packages ## cargo-deny and cargo-nextest
+setup-tools: setup-packages ## cargo-deny, cargo-nextest and cargo-fuzz
 	@$(setup)/tools.sh
 
 .PHONY: clean-cache
 clean-cache: ## Remove all that was built and downloaded (not the chains of the devnet in this clone)
 	@cache="$${ALYS_CACHE:-$$HOME/.cache/alys}"; \
-	for part in target rocksdb bitcoin firmware tools tools-target apt; do rm -rf "$${cache:?}/$$part"; done; \
+	for part in target target-fuzz fuzz rocksdb bitcoin firmware tools tools-target apt; do rm -rf "$${cache:?}/$$part"; done; \
 	rm -f "$$cache"/*.lock "$$cache"/*.log; \
 	echo "removed the caches in $$cache"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the cargo tools that `make test` runs, where they are missing: cargo-deny and cargo-nextest, from the crate registry.
+# Installs the cargo tools that `make test` runs, where they are missing: cargo-deny, cargo-nextest and cargo-fuzz, from the crate registry.
 
 # shellcheck source=provisioning/setup/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -35,3 +35,4 @@ install_tool() {
 
 install_tool cargo-deny "$CARGO_DENY_VERSION"
 install_tool cargo-nextest "$CARGO_NEXTEST_VERSION"
+install_tool cargo-fuzz "$CARGO_FUZZ_VERSION"

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Fuzzes every target of tests/fuzz for an equal share of SECONDS, from the committed corpus.
+#   fuzz.sh SECONDS [TARGET...]
+# What is found new goes to the cache, not into the clone. The first crash fails the run, and its input stays in the cache.
+# Coverage needs no nightly compiler: only sanitizers do, and the code under test has no unsafe.
+
+# shellcheck source=provisioning/setup/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+seconds=${1:?"seconds for all targets together"}
+shift
+fuzz_dir=$repo_dir/tests/fuzz
+found_dir=$cache_dir/fuzz
+export CARGO_TARGET_DIR=$cache_dir/target-fuzz
+PATH=$cache_dir/tools/bin:$PATH
+
+targets=("$@")
+if [ ${#targets[@]} = 0 ]; then
+    for file in "$fuzz_dir"/targets/*.rs; do targets+=("$(basename "$file" .rs)"); done
+fi
+share=$((seconds / ${#targets[@]}))
+if [ "$share" -lt 1 ]; then share=1; fi
+
+cd "$fuzz_dir"
+say "building ${#targets[@]} targets (log: $cache_dir/fuzz-build.log)"
+mkdir -p "$found_dir"
+hold_lock fuzz
+cargo fuzz build --fuzz-dir . --sanitizer none --release > "$cache_dir/fuzz-build.log" 2>&1 || {
+    tail_of "$cache_dir/fuzz-build.log"
+    die "the fuzz targets do not build; see above and $cache_dir/fuzz-build.log"
+}
+
+total=0
+for target in "${targets[@]}"; do
+    mkdir -p "$found_dir/$target" "$found_dir/crashes/$target"
+    log=$found_dir/$target.log
+    # The first folder takes what is new; the committed corpus is read.
+    "$CARGO_TARGET_DIR/$(rustc -vV | sed -n 's/^host: //p')/release/$target" \
+        "$found_dir/$target" "corpus/$target" -max_total_time="$share" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$found_dir/crashes/$target/" > "$log" 2>&1 || {
+        tail_of "$log"
+        die "target $target failed; its input is in $found_dir/crashes/$target, the log is $log"
+    }
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    total=$((total + runs))
+    say "$target: $runs executions, no failure"
+done
+say "$total executions of ${#targets[@]} targets, none failed"
