@@ -13,7 +13,7 @@ use crate::topic::Topic;
 const MAX_MESSAGES: usize = 1024;
 /// Most bytes waiting.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// One forwarder may use up a quarter of both.
+/// One payer may use up a quarter of both.
 const SHARE: usize = 4;
 
 /// A message waiting for its verdict.
@@ -21,6 +21,8 @@ const SHARE: usize = 4;
 pub(crate) struct Waiting {
     pub(crate) message: MessageId,
     pub(crate) forwarder: PeerId,
+    /// Whose share it takes: the author's on topics of members, or else the forwarder's.
+    pub(crate) payer: PeerId,
     pub(crate) topic: Topic,
     pub(crate) bytes: usize,
     pub(crate) deadline: Instant,
@@ -58,7 +60,7 @@ pub(crate) struct WaitingRoom {
     next: u64,
     waiting: BTreeMap<GossipId, Waiting>,
     total: Usage,
-    by_forwarder: HashMap<PeerId, Usage>,
+    by_payer: HashMap<PeerId, Usage>,
 }
 
 impl WaitingRoom {
@@ -66,8 +68,8 @@ impl WaitingRoom {
     pub(crate) fn enter(&mut self, waiting: Waiting) -> Option<GossipId> {
         let total = self.total.with(waiting.bytes);
         let own = self
-            .by_forwarder
-            .get(&waiting.forwarder)
+            .by_payer
+            .get(&waiting.payer)
             .copied()
             .unwrap_or_default()
             .with(waiting.bytes);
@@ -75,7 +77,7 @@ impl WaitingRoom {
             return None;
         }
         self.total = total;
-        self.by_forwarder.insert(waiting.forwarder, own);
+        self.by_payer.insert(waiting.payer, own);
         let id = GossipId(self.next);
         self.next = self.next.wrapping_add(1);
         self.waiting.insert(id, waiting);
@@ -86,10 +88,10 @@ impl WaitingRoom {
     pub(crate) fn leave(&mut self, id: GossipId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&id)?;
         self.total = self.total.without(waiting.bytes);
-        if let Some(own) = self.by_forwarder.get_mut(&waiting.forwarder) {
+        if let Some(own) = self.by_payer.get_mut(&waiting.payer) {
             *own = own.without(waiting.bytes);
             if own.messages == 0 {
-                self.by_forwarder.remove(&waiting.forwarder);
+                self.by_payer.remove(&waiting.payer);
             }
         }
         Some(waiting)
@@ -115,6 +117,7 @@ mod tests {
         Waiting {
             message: MessageId::from("m"),
             forwarder,
+            payer: forwarder,
             topic: Topic::Approvals,
             bytes,
             deadline,
@@ -142,7 +145,7 @@ mod tests {
             10
         );
         assert!(room.leave(first).is_none());
-        assert!(room.by_forwarder.is_empty());
+        assert!(room.by_payer.is_empty());
         assert_eq!((room.total.messages, room.total.bytes), (0, 0));
     }
 
@@ -156,6 +159,14 @@ mod tests {
             .count();
         assert_eq!(taken, MAX_MESSAGES / SHARE);
         assert!(room.enter(waiting(other, 1, now)).is_some());
+        // A member's message has its author's share, even where it comes by way of the flooder.
+        let vote = Waiting {
+            payer: other,
+            ..waiting(flooder, 1, now)
+        };
+        let vote = room.enter(vote).unwrap();
+        assert_eq!(room.leave(vote).unwrap().forwarder, flooder);
+        assert_eq!(room.by_payer[&other].messages, 1);
     }
 
     #[test]
@@ -169,7 +180,7 @@ mod tests {
             taken += (0..10)
                 .filter(|_| room.enter(waiting(peer, large, now)).is_some())
                 .count();
-            assert!(room.by_forwarder[&peer].bytes <= MAX_BYTES / SHARE || taken == 16);
+            assert!(room.by_payer[&peer].bytes <= MAX_BYTES / SHARE || taken == 16);
             if taken == MAX_BYTES / large {
                 break;
             }

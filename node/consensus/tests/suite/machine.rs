@@ -458,9 +458,10 @@ fn an_outage_of_any_length_leaves_room_for_what_comes_after() {
         siblings.push(sibling.id());
     }
     test.tick(OUTAGE, 1);
-    let held = siblings.iter().filter(|id| test.node.holds(**id)).count();
-    assert!(held <= 520, "{held} blocks that nobody certified are held");
-    assert!(test.node.holds(*siblings.last().unwrap()));
+    // Those of the last 512 slots are held, and no other.
+    for (slot, id) in (2..OUTAGE).zip(&siblings) {
+        assert_eq!(test.node.holds(*id), slot >= OUTAGE - 512, "of slot {slot}");
+    }
     // What is held no more is taken again where it is certified after all.
     let late = test.make(first, 2);
     assert_eq!(late.id(), siblings[0]);
@@ -470,4 +471,27 @@ fn an_outage_of_any_length_leaves_room_for_what_comes_after() {
     assert!(test.node.holds(late.id()));
     let next = test.grow(first, OUTAGE);
     assert!(test.node.holds(next) && test.node.tree().is_certified(next));
+}
+
+#[test]
+fn an_orphan_that_made_place_for_others_is_taken_again() {
+    let mut test = Test::new(None);
+    test.tick(200, 1);
+    let parent = test.make(test.genesis(), 1);
+    let orphans: Vec<_> = (2..132).map(|slot| test.make(parent.id(), slot)).collect();
+    for orphan in &orphans {
+        test.put(orphan);
+    }
+    let held = |test: &Test| -> Vec<bool> {
+        let held = orphans.iter().map(|orphan| test.node.holds(orphan.id()));
+        held.collect()
+    };
+    let mut expected = vec![true; orphans.len()];
+    expected[..2].fill(false);
+    assert_eq!(held(&test), expected);
+    test.put(&parent);
+    assert_eq!(held(&test), expected);
+    assert!(rejected(&test.put(&orphans[0])).is_none());
+    expected[0] = true;
+    assert_eq!(held(&test), expected);
 }

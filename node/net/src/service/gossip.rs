@@ -134,6 +134,7 @@ impl Service {
         let waiting = Waiting {
             message: message.clone(),
             forwarder,
+            payer,
             topic,
             bytes: bytes.len(),
             deadline: now
