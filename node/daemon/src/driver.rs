@@ -258,13 +258,8 @@ impl Driver {
     ) {
         let done = self.done.clone();
         tokio::spawn(async move {
-            let ended = tokio::spawn(job).await.unwrap_or_else(|error| {
-                metrics::counter!("alys_jobs_panicked_total").increment(1);
-                tracing::error!("a job of the node failed, which is a defect: {error}");
-                failed(anyhow::anyhow!("the job failed: {error}"))
-            });
             // Fails only while the node stops.
-            let _ = done.send(ended);
+            let _ = done.send(supervised(job, failed).await);
         });
     }
 
@@ -334,6 +329,18 @@ impl Driver {
     }
 }
 
+/// What a job ends with, or `failed` of why it panicked.
+async fn supervised<T: Send + 'static>(
+    job: impl Future<Output = T> + Send + 'static,
+    failed: impl FnOnce(anyhow::Error) -> T,
+) -> T {
+    tokio::spawn(job).await.unwrap_or_else(|error| {
+        metrics::counter!("alys_jobs_panicked_total").increment(1);
+        tracing::error!("a job of the node failed, which is a defect: {error}");
+        failed(anyhow::anyhow!("the job failed: {error}"))
+    })
+}
+
 /// The tree's root and the ledger after it: the newest final block, or genesis.
 fn restore_root(tools: &Tools) -> anyhow::Result<(BlockTree, PegState)> {
     let chain = tools.chain.clone();
@@ -355,4 +362,26 @@ fn restore_root(tools: &Tools) -> anyhow::Result<(BlockTree, PegState)> {
     let ledger = PegState::decode(&ledger)?;
     let tree = BlockTree::restore(chain, &anchor, certificate)?;
     Ok((tree, ledger))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_ends_as_a_failed_one() {
+        let nothing: Option<()> = None;
+        let ended = supervised(
+            async move { Done::HeadsSet(Ok(nothing.unwrap())) },
+            |error| Done::HeadsSet(Err(error)),
+        );
+        let Done::HeadsSet(Err(error)) = ended.await else {
+            panic!("no failure is reported");
+        };
+        assert!(error.to_string().contains("panic"), "{error}");
+        let ended = supervised(async { Done::HeadsSet(Ok(())) }, |error| {
+            Done::HeadsSet(Err(error))
+        });
+        assert!(matches!(ended.await, Done::HeadsSet(Ok(()))));
+    }
 }

@@ -9,6 +9,7 @@ use alys_protocol::units::SideHeight;
 use alys_store::schema::{
     Batches, Blocks, FinalChain, Ledgers, Only, Position, Positions, Recent, RecentKey, Root,
 };
+use alys_store::{Store, StoreError};
 use anyhow::Context as _;
 
 /// Ledgers of final blocks that are kept, for people and for rebuilding.
@@ -103,24 +104,21 @@ impl Driver {
     /// nobody certified, and orphans that made place for others. Should one be certified after all, it is fetched again.
     pub(super) fn forget_dropped(&mut self) -> anyhow::Result<()> {
         let (consensus, root) = (&self.consensus, self.consensus.tree().root().height);
-        let dropped: Vec<(BlockId, SideHeight)> = self
+        let dropped: Vec<RecentKey> = self
             .proposals
             .iter()
-            .map(|(id, proposal)| (*id, proposal.block.header.height))
-            .filter(|(id, height)| *height > root && !consensus.holds(*id))
+            .map(|(id, proposal)| RecentKey {
+                height: proposal.block.header.height,
+                id: *id,
+            })
+            .filter(|key| key.height > root && !consensus.holds(key.id))
             .collect();
-        if dropped.is_empty() {
-            return Ok(());
-        }
-        let mut batch = self.tools.store.batch();
-        for (id, height) in dropped {
-            batch.delete::<Recent>(&RecentKey { height, id })?;
-            batch.delete::<Ledgers>(&id)?;
-            batch.delete::<Blocks>(&id)?;
+        erase(&self.tools.store, &dropped)?;
+        for RecentKey { id, .. } in dropped {
             self.proposals.remove(&id);
             self.ledgers.remove(&id);
         }
-        Ok(batch.commit()?)
+        Ok(())
     }
 
     /// Keeps the three headers and the certificate that show a final block to signers.
@@ -144,5 +142,51 @@ impl Driver {
                 certificate,
             });
         }
+    }
+}
+
+/// Takes blocks that are not final out of the store, so that they do not come back at the next start.
+fn erase(store: &Store, blocks: &[RecentKey]) -> Result<(), StoreError> {
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    let mut batch = store.batch();
+    for key in blocks {
+        batch.delete::<Recent>(key)?;
+        batch.delete::<Ledgers>(&key.id)?;
+        batch.delete::<Blocks>(&key.id)?;
+    }
+    batch.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alys_protocol::bytes::SpecDigest;
+
+    #[test]
+    fn dropped_blocks_do_not_come_back_at_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), SpecDigest::ZERO).unwrap();
+        let [dropped, sibling, kept] = [(1, 7), (2, 7), (3, 8)].map(|(tag, height)| RecentKey {
+            height: SideHeight::new(height),
+            id: BlockId::new([tag; 32]),
+        });
+        let mut batch = store.batch();
+        for key in [dropped, sibling, kept] {
+            batch.put::<Recent>(&key, &()).unwrap();
+            batch.put::<Ledgers>(&key.id, &vec![1]).unwrap();
+        }
+        batch.commit().unwrap();
+        erase(&store, &[]).unwrap();
+        erase(&store, &[dropped]).unwrap();
+        let recent = store.scan::<Recent>(&[], 9).unwrap();
+        let recent: Vec<_> = recent
+            .iter()
+            .map(|entry| RecentKey::from_bytes(&entry.key).unwrap())
+            .collect();
+        assert_eq!(recent, [sibling, kept]);
+        assert!(!store.contains::<Ledgers>(&dropped.id).unwrap());
+        assert!(store.contains::<Ledgers>(&sibling.id).unwrap());
     }
 }

@@ -72,9 +72,11 @@ impl Driver {
         let id = proposal.block.id();
         let tree = self.consensus.tree();
         let header = &proposal.block.header;
-        // What the chain goes on with is taken however much there is already: a few of each slot.
-        let goes_on =
-            header.parent == tree.head().id && tree.at_slot(header.slot).len() < MAX_PER_SLOT;
+        // What the chain goes on with is taken however much there is already, a few of each slot: children of the head, and
+        // theirs, which bring the certificate that makes their parent the head.
+        let head = tree.head().id;
+        let goes_on = (header.parent == head || tree.children(head).contains(&header.parent))
+            && tree.at_slot(header.slot).len() < MAX_PER_SLOT;
         if self.consensus.holds(id)
             || self.proposals.contains_key(&id)
             || header.height <= tree.root().height
