@@ -17,6 +17,7 @@ use alys_signer_core::Signer;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, Instant};
+use support::fixtures::pegout::{self, Plan, outpoint};
 
 const VOTES: u64 = 300;
 
@@ -78,6 +79,7 @@ fn main() {
     print("vote without a log", &mut without);
     print("judging alone", &mut judged);
     print("4 KiB and fdatasync", &mut floor);
+    peg_outs(&mut session);
     let mut meanwhile = Vec::new();
     std::thread::scope(|scope| {
         let moving = scope.spawn(|| engine.tick());
@@ -116,6 +118,38 @@ fn main() {
         entries.len(),
         start.elapsed()
     );
+}
+
+/// New batches with all their evidence, from the frame to the shares; each advances the outside counter.
+fn peg_outs(session: &mut log::Session) {
+    let engine = session.engine();
+    let (mut first_burn, mut coin) = (0, 0);
+    for burns in [1u64, 10, 50] {
+        let (mut times, mut bytes) = (Vec::new(), 0);
+        for _batch in 0..15 {
+            let amounts = vec![2_000_000; usize::try_from(burns).unwrap()];
+            coin += 1;
+            let plan = Plan {
+                inputs: vec![(outpoint(coin), burns * 2_000_000 + 3_000_000)],
+                amounts,
+                ..Plan::simple(first_burn, coin)
+            };
+            first_burn += burns;
+            let pegout = pegout::request(&mut session.honest, &plan);
+            let request = Request::SignPegOut(Box::new(pegout));
+            let body = log::body(&request);
+            bytes = body.len();
+            let start = Instant::now();
+            let reply = engine.handle(log::asker(), &body, &request);
+            times.push(start.elapsed());
+            assert!(
+                matches!(reply, alys_protocol::signer::Reply::Shares(_)),
+                "{reply:?}"
+            );
+        }
+        print(&format!("peg-out of {burns}"), &mut times);
+        println!("{:22} {bytes} bytes of request", "");
+    }
 }
 
 fn plain(session: &log::Session, directory: &std::path::Path) -> (Store, Signer) {
