@@ -370,11 +370,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_panics_ends_as_a_failed_one() {
-        let nothing: Option<()> = None;
-        let ended = supervised(
-            async move { Done::HeadsSet(Ok(nothing.unwrap())) },
-            |error| Done::HeadsSet(Err(error)),
-        );
+        let ended = supervised(async { panic!("a defect") }, |error| {
+            Done::HeadsSet(Err(error))
+        });
         let Done::HeadsSet(Err(error)) = ended.await else {
             panic!("no failure is reported");
         };
