@@ -3,6 +3,8 @@
 //! Officers sign with minisign (Ed25519). Verifying signatures is the shell's part, since it holds the files; who of the
 //! officers signed comes in here.
 
+pub mod statement;
+
 use crate::persist::{Decision, Durable, Pending, Persisted};
 use crate::policy::{Iteration, Policy, PolicyFile};
 use crate::refusal::{equal, refusal};

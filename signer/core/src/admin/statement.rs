@@ -1,0 +1,239 @@
+//! What officers say about one signer: pause its peg-outs, resume them, or vouch for a state that no outside counter
+//! shows to be the newest (design 10).
+//!
+//! The judge and the effects only; reading the text, verifying signatures and the challenge's life are the shell's part.
+
+use super::{OfficerKey, Officers, quorum};
+use crate::clock::WindowTime;
+use crate::refusal::{equal, refusal};
+use crate::state::{PegOutState, Proposed, VoteState};
+use alys_protocol::bytes::{BlockId, Digest};
+use alys_protocol::rules::Rule;
+use alys_protocol::signer::Refusal;
+use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot};
+use core::fmt;
+
+/// A number of a statement; each one that a signer accepts is above the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StatementNumber(u64);
+
+impl StatementNumber {
+    /// Takes a number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for StatementNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// The chain.
+    pub chain: ChainId,
+    /// Whose signer it is for: officers may have several.
+    pub member: MemberId,
+    /// Its number.
+    pub number: StatementNumber,
+    /// What it says.
+    pub act: Act,
+}
+
+/// What a statement says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// No peg-outs from now on; one officer suffices.
+    Pause,
+    /// Peg-outs again; takes a quorum.
+    Resume,
+    /// The state may be old, and from these marks on it is safe; takes a quorum.
+    Fresh(Vouched),
+}
+
+/// What officers vouch for, after they looked at what other signers and the chain show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vouched {
+    /// The nonce that the signer gave, so that the statement fits this run of it and no later copy.
+    pub challenge: Digest,
+    /// The signer votes and proposes only above this slot.
+    pub slot_floor: Slot,
+    /// The height from the newest certificates of q live signers.
+    pub lock: SideHeight,
+    /// One past the highest burn that any signed batch has.
+    pub next_burn: BurnSequence,
+}
+
+/// What the signer knows in the moment of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The chain it signs for.
+    pub chain: ChainId,
+    /// The member whose keys it holds.
+    pub member: MemberId,
+    /// Number of the last statement it accepted; none before the first.
+    pub last: Option<StatementNumber>,
+    /// The challenge it gave and that was not used; none where there is none.
+    pub challenge: Option<Digest>,
+    /// The clock's slot.
+    pub slot: Slot,
+    /// The policy's slots past the clock's that may be signed for.
+    pub horizon_slots: u64,
+}
+
+/// Judges a statement. `signed` are the officers whose signatures of its text verify.
+///
+/// # Errors
+/// - the first rule's refusal: `chain`, `quorum`, `iteration`, and for [`Act::Fresh`] `fresh`.
+pub fn statement(
+    moment: &Moment,
+    officers: &Officers,
+    statement: &Statement,
+    signed: &[OfficerKey],
+) -> Result<(), Refusal> {
+    equal(
+        Rule::Chain,
+        "a statement for chain",
+        moment.chain,
+        statement.chain,
+    )?;
+    equal(
+        Rule::Chain,
+        "a statement for the signer of member",
+        moment.member,
+        statement.member,
+    )?;
+    match statement.act {
+        Act::Pause => any_officer(officers, signed)?,
+        Act::Resume | Act::Fresh(_) => quorum(officers, signed)?,
+    }
+    number(moment.last, statement.number)?;
+    match statement.act {
+        Act::Pause | Act::Resume => Ok(()),
+        Act::Fresh(vouched) => vouching(moment, &vouched),
+    }
+}
+
+/// One officer signed.
+///
+/// # Errors
+/// - a refusal by rule `quorum`.
+fn any_officer(officers: &Officers, signed: &[OfficerKey]) -> Result<(), Refusal> {
+    if signed.iter().any(|key| officers.keys.contains(key)) {
+        return Ok(());
+    }
+    Err(refusal(
+        Rule::Quorum,
+        format_args!("a signature of any of {} officers", officers.count()),
+        0,
+    ))
+}
+
+/// A statement's number strictly increases, so that none counts twice: an old `resume` never undoes a new `pause`.
+///
+/// # Errors
+/// - a refusal by rule `iteration`.
+fn number(last: Option<StatementNumber>, found: StatementNumber) -> Result<(), Refusal> {
+    match last {
+        Some(last) if found <= last => Err(refusal(
+            Rule::Iteration,
+            format_args!("a statement's number above {last}"),
+            found,
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The statement answers this run's challenge, and its floor is above every slot that a lost state can have signed in:
+/// rule `horizon` kept those at most the horizon past the clock.
+///
+/// # Errors
+/// - a refusal by rule `fresh`.
+fn vouching(moment: &Moment, vouched: &Vouched) -> Result<(), Refusal> {
+    let Some(challenge) = moment.challenge else {
+        return Err(refusal(
+            Rule::Fresh,
+            "an answer to a challenge that this signer gave",
+            "one where no challenge is open",
+        ));
+    };
+    equal(
+        Rule::Fresh,
+        "an answer to challenge",
+        challenge,
+        vouched.challenge,
+    )?;
+    let reach = moment.slot.checked_add(moment.horizon_slots);
+    if reach.is_some_and(|reach| vouched.slot_floor > reach) {
+        return Ok(());
+    }
+    Err(refusal(
+        Rule::Fresh,
+        format_args!(
+            "a slot floor above slot {} and {} slots of horizon",
+            moment.slot, moment.horizon_slots
+        ),
+        vouched.slot_floor,
+    ))
+}
+
+impl VoteState {
+    /// After officers vouched: nothing at or below the floor, no block below the lock, and no mints until the window of
+    /// mints that nobody remembers has passed.
+    ///
+    /// No repeats either: what an old copy recorded may never have been released, and another one have signed otherwise.
+    #[must_use]
+    pub fn vouched(&self, vouched: &Vouched, now: WindowTime) -> Self {
+        // Proposals go by the last proposal's slot alone.
+        let proposed = self.proposed.as_ref().map(|proposed| proposed.slot);
+        let mut next = Self {
+            last_slot: self.last_slot.max(vouched.slot_floor),
+            lock: self.lock.max(vouched.lock),
+            voted: None,
+            proposed: Some(Proposed {
+                slot: proposed.unwrap_or_default().max(vouched.slot_floor),
+                // A hash that no block has, so that none is a repeat.
+                block: BlockId::ZERO,
+            }),
+            mint_window: self.mint_window.clone(),
+        };
+        next.fill_windows(now);
+        next
+    }
+}
+
+impl PegOutState {
+    /// After one officer paused, or a quorum resumed.
+    #[must_use]
+    pub fn with_paused(&self, paused: bool) -> Self {
+        Self {
+            paused,
+            ..self.clone()
+        }
+    }
+
+    /// After officers vouched: no burn below `next_burn` is ever paid, not in a new batch, nor by a repeat or replacement.
+    ///
+    /// Gaps and families go, since another copy may have signed batches with the same burns and other inputs. A batch
+    /// of later burns that spends a forgotten family's inputs conflicts with it on Bitcoin, so nothing is paid twice.
+    #[must_use]
+    pub fn vouched(&self, vouched: &Vouched, now: WindowTime) -> Self {
+        let mut next = self.clone();
+        next.next_burn = next.next_burn.max(vouched.next_burn);
+        next.gaps.clear();
+        next.families.clear();
+        next.fill_windows(now);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests;
