@@ -60,6 +60,8 @@ pub(crate) struct Service {
     outbound: HashMap<libp2p::request_response::OutboundRequestId, sync::Outbound>,
     inbound: HashMap<libp2p::request_response::InboundRequestId, sync::Inbound>,
     gossip_rate: RateLimiter,
+    /// Of members, as far as they are known.
+    newest: HashMap<PeerId, gossip::Newest>,
     block_rate: RateLimiter,
     refusal_rate: RateLimiter,
     status_rate: RateLimiter,
@@ -113,6 +115,7 @@ impl Service {
             status_requests: HashMap::new(),
             outbound: HashMap::new(),
             inbound: HashMap::new(),
+            newest: HashMap::new(),
             gossip_rate: RateLimiter::new(limits.gossip_rate),
             block_rate: RateLimiter::new(limits.block_rate),
             refusal_rate: RateLimiter::new(limits.refusal_rate),

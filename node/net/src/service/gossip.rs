@@ -121,8 +121,11 @@ impl Service {
         }
         // Where authors cost nothing, whoever forwards answers for it: connections do cost. Members are few, and their
         // messages must not be lost because a stranger who passes them on has used up a budget: the library forgets a
-        // message's id only much later, so that nobody else could bring it.
-        let payer = if self.allowed_publishers.contains_key(&topic) {
+        // message's id only much later, so that nobody else could bring it. But whoever brings an old one again pays for
+        // it, or strangers could use up a member's budget with what the member once said.
+        let of_members = self.allowed_publishers.contains_key(&topic);
+        let number = content.sequence_number.unwrap_or_default();
+        let payer = if of_members && self.newest.entry(source).or_default().takes(number) {
             source
         } else {
             forwarder
@@ -194,5 +197,40 @@ impl Service {
         if !known {
             tracing::debug!(%message, "the gossip history no longer holds the message");
         }
+    }
+}
+
+/// The highest sequence number of one author's messages, which the author's signature covers; the library counts up from
+/// the time of the author's start.
+#[derive(Debug, Default)]
+pub(super) struct Newest(u64);
+
+/// Messages that may overtake each other on their ways.
+const RECENT_MESSAGES: u64 = 4096;
+
+impl Newest {
+    /// Whether a message is one of the newest.
+    fn takes(&mut self, number: u64) -> bool {
+        let recent = number >= self.0.saturating_sub(RECENT_MESSAGES);
+        self.0 = self.0.max(number);
+        recent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_author_said_long_ago_is_at_the_cost_of_who_repeats_it() {
+        let mut newest = Newest::default();
+        let start = 1_700_000_000_000_000_000;
+        assert!(newest.takes(start));
+        assert!(newest.takes(start + 10_000));
+        assert!(newest.takes(start + 9_000), "overtaken on the way");
+        assert!(!newest.takes(start + 5_000));
+        assert!(!newest.takes(start));
+        assert!(!newest.takes(0), "none");
+        assert!(newest.takes(start + 10_001));
     }
 }
