@@ -126,6 +126,19 @@ impl Lease {
         self.followed_by(last_vote, tag)
     }
 
+    /// The lease after officers vouched for a state that the counter does not know: it goes on from `outside`, where the
+    /// counter stands now, and ends with `floor`, or where this one
+    /// does if that is later; none at the counter's end.
+    ///
+    /// The state of any other copy then stands elsewhere than the counter, once it advanced.
+    pub fn vouched(&self, outside: CounterMark, floor: Slot, tag: Tag) -> Option<Self> {
+        let from = Self {
+            counter: outside,
+            ..*self
+        };
+        from.followed_by(floor.max(self.until), tag)
+    }
+
     fn followed_by(&self, until: Slot, tag: Tag) -> Option<Self> {
         Some(Self {
             counter: CounterMark {

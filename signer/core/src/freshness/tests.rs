@@ -122,3 +122,29 @@ fn of_two_copies_one_goes_on() {
         assert!(fresh(&LEASE, outside).is_err());
     }
 }
+
+#[test]
+fn a_vouched_lease_goes_on_from_where_the_counter_stands() {
+    // An old state, a counter that was reset, and another copy's tag at the same value.
+    for outside in [mark(12, 9), CounterMark::ZERO, mark(7, 8)] {
+        assert_eq!(fresh(&LEASE, Some(outside)).unwrap_err().rule, Rule::Fresh);
+        let tag = Tag::new([3; 16]);
+        let vouched = LEASE.vouched(outside, Slot::new(140), tag).unwrap();
+        assert_eq!(
+            fresh(&vouched, Some(outside)),
+            Ok(Standing::Interrupted(outside)),
+            "written, and the counter not advanced yet"
+        );
+        assert_eq!(fresh(&vouched, Some(vouched.counter)), Ok(Standing::Equal));
+        assert_eq!(
+            fresh(&LEASE, Some(vouched.counter)).unwrap_err().rule,
+            Rule::Fresh,
+            "the old state stays silent"
+        );
+        assert!(vouched.covers(Slot::new(140)) && !vouched.covers(Slot::new(141)));
+    }
+    let tag = Tag::ZERO;
+    let lower = LEASE.vouched(mark(12, 9), Slot::new(3), tag).unwrap();
+    assert_eq!(lower.until, LEASE.until, "never lower");
+    assert_eq!(LEASE.vouched(mark(u64::MAX, 9), Slot::new(3), tag), None);
+}
