@@ -128,17 +128,11 @@ impl Memory {
         if fault != Fault::NoLock {
             longest_chain(state.lock, parent_height).ok()?;
         }
-        // What is not certified locks nobody: its height was never seen certified.
-        let locked = if parent.is_certified() {
-            parent_height
-        } else {
-            SideHeight::ZERO
-        };
         let vote = Vote {
             block: BlockId::ZERO,
             final_height: SideHeight::ZERO,
         };
-        let after = state.after_vote(at, locked, vote);
+        let after = state.after_vote(at, parent_height, vote);
         Some(Self {
             last_slot: after.last_slot.get(),
             lock: after.lock.get(),
