@@ -16,7 +16,9 @@ use crate::peg::{
 };
 use crate::rules::Rule;
 use crate::spec::SchnorrPublicKeyBytes;
-use crate::units::{BtcHeight, BurnSequence, ChainId, Epoch, MemberId, Sats, SideHeight, Slot};
+use crate::units::{
+    BtcHeight, BurnSequence, ChainId, Epoch, MemberId, Sats, SideHeight, Slot, StatementNumber,
+};
 use alloc::boxed::Box;
 use alloc::string::String;
 use bitcoin::BlockHash;
@@ -43,6 +45,13 @@ pub const MAX_BITCOIN_BRANCH: usize = 32;
 /// Bitcoin headers in one request at most.
 pub const MAX_BITCOIN_HEADERS: usize = 2016;
 
+/// Bytes of an officers' statement at most.
+pub const MAX_STATEMENT_BYTES: usize = 16 << 10;
+/// Bytes of one officer's signature file at most; minisign's own are about 300.
+pub const MAX_SIGNATURE_BYTES: usize = 4 << 10;
+/// Officers who decide about a signer at most.
+pub const MAX_OFFICERS: usize = 32;
+
 /// Withdrawals in one request to approve at most.
 pub const MAX_REQUEST_WITHDRAWALS: usize = 4096;
 /// Deposits with their proofs in one request to approve at most. A chain spec allows no more in one block.
@@ -65,7 +74,7 @@ pub struct RequestEnvelope {
     pub request: Request,
 }
 
-/// What a node may ask of a signer.
+/// What a signer may be asked; which of it by whom, the role of the asker's certificate decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Who the signer is and where it stands.
@@ -78,6 +87,19 @@ pub enum Request {
     SignPegOut(Box<PegOutRequest>),
     /// Bitcoin headers, each the child of the one before, for the signer's own header chain.
     BitcoinHeaders(BoundedVec<BitcoinHeaderBytes, MAX_BITCOIN_HEADERS>),
+    /// What officers need to know to vouch for the signer's state (design 10).
+    Challenge,
+    /// What officers say: pause, resume, or that the state is fresh.
+    Statement(Box<SignedStatement>),
+}
+
+/// A statement and its signatures, as officers' files have them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedStatement {
+    /// The statement, TOML.
+    pub text: BoundedVec<u8, MAX_STATEMENT_BYTES>,
+    /// Minisign signatures of exactly these bytes.
+    pub signatures: BoundedVec<BoundedVec<u8, MAX_SIGNATURE_BYTES>, MAX_OFFICERS>,
 }
 
 byte_string!(
@@ -228,6 +250,27 @@ pub enum Reply {
     Refused(Refusal),
     /// The request was not understood or not allowed on this connection.
     Error(ProtocolError),
+    /// To [`Request::Challenge`].
+    Challenge(Box<Challenge>),
+    /// To [`Request::Statement`]: it is in force, and written down.
+    Stated(StatementNumber),
+}
+
+/// What a statement that vouches for a signer's state must answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// The member whose keys the signer holds.
+    pub member: MemberId,
+    /// Random; the signer gives the same one until it is used or the process ends.
+    pub nonce: Digest,
+    /// Slot of the signer's clock.
+    pub slot: Slot,
+    /// Slots past the clock's that the policy lets it sign for: the floor must be above both together.
+    pub horizon_slots: u64,
+    /// The statement's number must be above this one.
+    pub last_statement: StatementNumber,
 }
 
 /// The newest header of a signer's own chain of Bitcoin headers.
@@ -329,6 +372,10 @@ pub struct SignerStatus {
     pub counter: String,
     /// Why it signs nothing, where it does not (rules `fresh` and `counter`).
     pub silent: Option<Refusal>,
+    /// Whether officers paused its peg-outs (rule `paused`).
+    pub paused: bool,
+    /// The last statement of officers that it accepted.
+    pub last_statement: StatementNumber,
 }
 
 /// A message that does not fit a frame, or a frame that is no message.

@@ -106,6 +106,10 @@ quantity!(
     BurnSequence(u64)
 );
 quantity!(
+    /// Number of a statement of officers to one signer, from 1; zero stands for none yet.
+    StatementNumber(u64)
+);
+quantity!(
     /// How many proof-of-work records the chain has had.
     PowCount(u32)
 );

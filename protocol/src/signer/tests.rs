@@ -177,6 +177,11 @@ fn requests() -> Vec<Request> {
         Request::Approve(Box::new(approve())),
         Request::SignPegOut(Box::new(peg_out())),
         Request::BitcoinHeaders(bounded(vec![BitcoinHeaderBytes::new([27; 80])])),
+        Request::Challenge,
+        Request::Statement(Box::new(SignedStatement {
+            text: bounded(vec![38; 50]),
+            signatures: bounded(vec![bounded(vec![39; 300]), bounded(vec![40])]),
+        })),
     ]
 }
 
@@ -222,6 +227,16 @@ fn replies() -> Vec<Reply> {
         bitcoin: standing,
         counter: "file".to_owned(),
         silent: None,
+        paused: true,
+        last_statement: StatementNumber::new(41),
+    };
+    let challenge = Challenge {
+        chain_id: ChainId::new(212_121),
+        member: MemberId::new(3),
+        nonce: Digest::new([42; 32]),
+        slot: Slot::new(43),
+        horizon_slots: 44,
+        last_statement: StatementNumber::new(45),
     };
     [
         Reply::Status(Box::new(status)),
@@ -232,6 +247,10 @@ fn replies() -> Vec<Reply> {
     .into_iter()
     .chain(refusals.map(Reply::Refused))
     .chain(errors.map(Reply::Error))
+    .chain([
+        Reply::Challenge(Box::new(challenge)),
+        Reply::Stated(StatementNumber::new(46)),
+    ])
     .collect()
 }
 
@@ -243,6 +262,8 @@ fn request_kind(request: &Request) -> &'static str {
         Request::Approve(_) => "approve",
         Request::SignPegOut(_) => "sign-peg-out",
         Request::BitcoinHeaders(_) => "bitcoin-headers",
+        Request::Challenge => "challenge",
+        Request::Statement(_) => "statement",
     }
 }
 
@@ -259,6 +280,8 @@ fn reply_kind(reply: &Reply) -> &'static str {
         Reply::Error(ProtocolError::Forbidden { .. }) => "error-forbidden",
         Reply::Error(ProtocolError::Unsupported(_)) => "error-unsupported",
         Reply::Error(ProtocolError::Internal(_)) => "error-internal",
+        Reply::Challenge(_) => "challenge",
+        Reply::Stated(_) => "stated",
     }
 }
 
@@ -325,15 +348,17 @@ fn every_reply_survives_its_frame_in_the_agreed_bytes() {
     );
 }
 
-const REQUESTS: [(&str, &str); 5] = [
+const REQUESTS: [(&str, &str); 7] = [
     ("status", "6b2454ddef9149ac"),
     ("sign-proposal", "4ed66fcf0057c87c"),
     ("approve", "23513cc1fa45f82c"),
     ("sign-peg-out", "a8de8fad070ad292"),
     ("bitcoin-headers", "cdd42803f0f43a7d"),
+    ("challenge", "c0b27b712674ebd4"),
+    ("statement", "f45c27b558c5a0b1"),
 ];
-const REPLIES: [(&str, &str); 10] = [
-    ("status", "46d33932a8f368ba"),
+const REPLIES: [(&str, &str); 12] = [
+    ("status", "baa042887b54a50c"),
     ("signature", "23329644cc797b4a"),
     ("shares", "dd22a7abdfc9d7b2"),
     ("bitcoin", "ad6fa579a198ab66"),
@@ -343,6 +368,8 @@ const REPLIES: [(&str, &str); 10] = [
     ("error-forbidden", "cc0dd2a0fe6c0f43"),
     ("error-unsupported", "3bd69b9c1f0d70b5"),
     ("error-internal", "dc45091edc1b867c"),
+    ("challenge", "c1bf994281b1ef33"),
+    ("stated", "65c84086116f9712"),
 ];
 
 #[test]
@@ -403,7 +430,7 @@ fn a7_sequences_above_their_bounds_are_refused() {
     // A length of 2^63 with nothing behind it, and a variant that does not exist.
     let claim = [1, 4, 255, 255, 255, 255, 255, 255, 255, 255, 127];
     assert_eq!(decode_frame::<RequestEnvelope>(&claim), malformed);
-    assert_eq!(decode_frame::<RequestEnvelope>(&[1, 5]), malformed);
+    assert_eq!(decode_frame::<RequestEnvelope>(&[1, 7]), malformed);
     assert_eq!(decode_frame::<RequestEnvelope>(&[]), malformed);
 }
 

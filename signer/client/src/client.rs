@@ -9,11 +9,11 @@ use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::SpecDigest;
 use alys_protocol::header::Header;
 use alys_protocol::signer::{
-    ApproveRequest, BitcoinHeaderBytes, BitcoinStanding, MAX_BITCOIN_HEADERS, PROTOCOL_VERSION,
-    PegOutRequest, ProtocolError, Reply, Request, RequestEnvelope, SchnorrSignature, SignerStatus,
-    decode_frame, encode_frame,
+    ApproveRequest, BitcoinHeaderBytes, BitcoinStanding, Challenge, MAX_BITCOIN_HEADERS,
+    PROTOCOL_VERSION, PegOutRequest, ProtocolError, Reply, Request, RequestEnvelope,
+    SchnorrSignature, SignedStatement, SignerStatus, decode_frame, encode_frame,
 };
-use alys_protocol::units::{ChainId, MemberId};
+use alys_protocol::units::{ChainId, MemberId, StatementNumber};
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -155,6 +155,28 @@ impl SignerClient {
         match self.request(Request::BitcoinHeaders(headers)).await? {
             Reply::Bitcoin(standing) => Ok(standing),
             other => Err(unexpected("bitcoin", other)),
+        }
+    }
+
+    /// What a statement that vouches for the signer's state must answer.
+    ///
+    /// # Errors
+    /// - every [`ClientError`] but [`ClientError::Refused`].
+    pub async fn challenge(&self) -> Result<Challenge, ClientError> {
+        match self.request(Request::Challenge).await? {
+            Reply::Challenge(challenge) => Ok(*challenge),
+            other => Err(unexpected("challenge", other)),
+        }
+    }
+
+    /// Hands in what officers say. Its number, once it is in force.
+    ///
+    /// # Errors
+    /// - [`ClientError::Refused`] where a rule forbids it, and every other [`ClientError`].
+    pub async fn statement(&self, signed: SignedStatement) -> Result<StatementNumber, ClientError> {
+        match self.request(Request::Statement(Box::new(signed))).await? {
+            Reply::Stated(number) => Ok(number),
+            other => Err(unexpected("stated", other)),
         }
     }
 
@@ -311,8 +333,11 @@ fn unexpected(expected: &'static str, reply: Reply) -> ClientError {
             ClientError::Forbidden { role, operation }
         }
         Reply::Error(error) => ClientError::Signer(error),
-        Reply::Status(_) | Reply::Signature(_) | Reply::Shares(_) | Reply::Bitcoin(_) => {
-            ClientError::Reply { expected }
-        }
+        Reply::Status(_)
+        | Reply::Signature(_)
+        | Reply::Shares(_)
+        | Reply::Bitcoin(_)
+        | Reply::Challenge(_)
+        | Reply::Stated(_) => ClientError::Reply { expected },
     }
 }

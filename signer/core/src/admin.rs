@@ -14,13 +14,11 @@ use alloc::vec::Vec;
 use alys_protocol::bytes::Digest;
 use alys_protocol::hash::{self, TaggedHasher};
 use alys_protocol::rules::Rule;
+pub use alys_protocol::signer::MAX_OFFICERS;
 use alys_protocol::signer::Refusal;
 use alys_protocol::units::ChainId;
 use core::fmt;
 use thiserror::Error;
-
-/// Officers at most.
-pub const MAX_OFFICERS: usize = 32;
 
 /// An officer's Ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -237,7 +235,10 @@ pub fn accept_policy(
         return Ok(Decision::Repeat(Persisted::recorded(state, intent)));
     }
     Ok(Decision::New(Pending::new(
-        AdminState { policy: Some(next) },
+        AdminState {
+            policy: Some(next),
+            ..state.get().clone()
+        },
         intent,
     )))
 }

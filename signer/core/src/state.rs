@@ -6,7 +6,7 @@ use crate::policy::Iteration;
 use crate::window::{MintWindow, Payments, RollingWindow};
 use alloc::vec::Vec;
 use alys_protocol::bytes::{BatchId, BlockId, Digest};
-use alys_protocol::units::{BurnSequence, Sats, SideHeight, Slot};
+use alys_protocol::units::{BurnSequence, Sats, SideHeight, Slot, StatementNumber};
 use serde::{Deserialize, Serialize};
 
 /// Families that are remembered: one is made per batch interval, and an older one was buried long ago.
@@ -71,6 +71,8 @@ pub struct PegOutState {
 pub struct AdminState {
     /// The newest policy that was in force.
     pub policy: Option<AcceptedPolicy>,
+    /// The last statement accepted: a lower number is refused.
+    pub statement: StatementNumber,
 }
 
 /// A policy that was in force.

@@ -13,6 +13,7 @@
 //! Who can write the signer's disk can cut off what no checkpoint covers, or put back an older log with its older state:
 //! the second is what the outside counter is for, and either is seen by whoever kept a later checkpoint.
 
+pub mod approval;
 pub mod archive;
 pub mod checkpoint;
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod replay;
 mod show;
 pub mod verify;
 
+pub use approval::Approval;
 pub use archive::{Archive, ArchiveError};
 pub use checkpoint::{AuditKey, AuditKeyError, AuditPublicKey, Checkpoint, SealedAuditKey};
 pub use entry::{Entry, Event, Sequence, UnixMillis};
@@ -106,6 +108,9 @@ pub enum AuditError {
     /// Files that are no log.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Officers' approval of the policy that does not count.
+    #[error("policy: {0}")]
+    Policy(alys_protocol::signer::Refusal),
     /// Spec or policy cannot be written as text.
     #[error("audit log: spec or policy has no text: {0}")]
     Provisioning(String),

@@ -16,16 +16,22 @@ pub enum Operation {
     SignPegOut,
     /// [`Request::BitcoinHeaders`].
     BitcoinHeaders,
+    /// [`Request::Challenge`].
+    Challenge,
+    /// [`Request::Statement`].
+    Statement,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Status,
         Self::SignProposal,
         Self::Approve,
         Self::SignPegOut,
         Self::BitcoinHeaders,
+        Self::Challenge,
+        Self::Statement,
     ];
 
     /// The operation of a request.
@@ -36,6 +42,8 @@ impl Operation {
             Request::Approve(_) => Self::Approve,
             Request::SignPegOut(_) => Self::SignPegOut,
             Request::BitcoinHeaders(_) => Self::BitcoinHeaders,
+            Request::Challenge => Self::Challenge,
+            Request::Statement(_) => Self::Statement,
         }
     }
 
@@ -47,6 +55,8 @@ impl Operation {
             Self::Approve => "approve",
             Self::SignPegOut => "sign-peg-out",
             Self::BitcoinHeaders => "bitcoin-headers",
+            Self::Challenge => "challenge",
+            Self::Statement => "statement",
         }
     }
 }
@@ -61,7 +71,12 @@ pub const fn operations(role: Role) -> &'static [Operation] {
             Operation::SignPegOut,
             Operation::BitcoinHeaders,
         ],
-        Role::Officer | Role::Auditor => &[Operation::Status],
+        Role::Officer => &[
+            Operation::Status,
+            Operation::Challenge,
+            Operation::Statement,
+        ],
+        Role::Auditor => &[Operation::Status],
     }
 }
 
@@ -75,12 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_nodes_get_signatures() {
+    fn only_nodes_get_signatures_and_only_officers_are_listened_to() {
         for role in Role::ALL {
             let signs = may(role, Operation::Approve)
                 || may(role, Operation::SignPegOut)
                 || may(role, Operation::SignProposal);
             assert_eq!(signs, role == Role::Node);
+            for says in [Operation::Challenge, Operation::Statement] {
+                assert_eq!(may(role, says), role == Role::Officer);
+            }
             assert!(may(role, Operation::Status));
         }
     }

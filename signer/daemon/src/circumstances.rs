@@ -2,7 +2,7 @@
 
 use crate::audit::entry::Inputs;
 use crate::audit::{AuditError, Recorder, UnixMillis};
-use crate::counter::{CounterError, OutsideCounter};
+use crate::counter::{CounterError, OutsideCounter, RunCounter};
 use alys_protocol::bytes::{CounterTag, Digest};
 use alys_protocol::signer::Refusal;
 use alys_protocol::units::Slot;
@@ -50,6 +50,8 @@ pub struct Circumstances {
     freshness: Freshness,
     counter: Option<Box<dyn OutsideCounter>>,
     lease_slots: u64,
+    /// What officers who vouch must answer; gone with the process.
+    challenge: Option<Digest>,
 }
 
 impl Circumstances {
@@ -83,6 +85,7 @@ impl Circumstances {
             },
             counter,
             lease_slots,
+            challenge: None,
         };
         circumstances.look();
         if let Err(refusal) = circumstances.silent() {
@@ -178,6 +181,45 @@ impl Circumstances {
         self.silent().map_err(LeaseError::Refused)
     }
 
+    /// The open challenge, a new one where there is none.
+    ///
+    /// # Errors
+    /// - [`LeaseError::Entropy`] as named.
+    pub fn challenge(&mut self) -> Result<Digest, LeaseError> {
+        if let Some(open) = self.challenge {
+            return Ok(open);
+        }
+        let mut bytes = [0u8; Digest::LENGTH];
+        getrandom::fill(&mut bytes).map_err(LeaseError::Entropy)?;
+        Ok(*self.challenge.insert(Digest::new(bytes)))
+    }
+
+    /// The open challenge.
+    pub const fn open_challenge(&self) -> Option<Digest> {
+        self.challenge
+    }
+
+    /// Whether there is an outside counter that cannot be read: nobody could say where to go on from.
+    pub fn counter_is_lost(&self) -> bool {
+        self.counter.is_some() && self.freshness.outside.is_none()
+    }
+
+    /// Goes on with a lease that officers vouched for and that was just recorded, from where the counter stands now.
+    ///
+    /// # Errors
+    /// - [`LeaseError::Refused`] by rule `fresh` or `counter` where the counter did not advance.
+    pub fn vouched(&mut self, lease: Lease) -> Result<(), LeaseError> {
+        self.challenge = None;
+        let from = self.freshness.outside;
+        let from = from.unwrap_or(self.freshness.lease.counter);
+        if self.counter.is_none() {
+            self.counter = Some(Box::new(RunCounter::new(from)));
+        }
+        self.freshness.lease = lease;
+        self.advance(from);
+        self.silent().map_err(LeaseError::Refused)
+    }
+
     /// Takes the last lease of an orderly stop, which ends with the last vote.
     pub fn close(&mut self, recorder: &Recorder, last_vote: Slot) {
         if let Err(error) = self.keep_clock(recorder) {
@@ -267,9 +309,14 @@ fn shown(read: Result<Option<CounterMark>, CounterError>) -> Option<CounterMark>
     })
 }
 
-fn tag() -> Result<CounterTag, LeaseError> {
+pub(crate) fn tag() -> Result<CounterTag, LeaseError> {
+    fresh_tag().map_err(LeaseError::Entropy)
+}
+
+/// Random: no two advances have the same.
+pub(crate) fn fresh_tag() -> Result<CounterTag, getrandom::Error> {
     let mut bytes = [0u8; CounterTag::LENGTH];
-    getrandom::fill(&mut bytes).map_err(LeaseError::Entropy)?;
+    getrandom::fill(&mut bytes)?;
     Ok(CounterTag::new(bytes))
 }
 

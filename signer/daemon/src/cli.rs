@@ -1,11 +1,15 @@
 //! The command line.
 
+mod counter;
 mod policy;
+mod statement;
 
+pub use counter::CounterCommand;
 pub use policy::PolicyCommand;
+pub use statement::StatementCommand;
 
 use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
-use crate::audit::{AuditError, Recorder};
+use crate::audit::{Approval, AuditError, Recorder};
 use crate::circumstances::{Circumstances, CircumstancesError};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::counter::CounterError;
@@ -14,15 +18,14 @@ use crate::files::{Existing, write_durably};
 use crate::harden::harden;
 use crate::keys::{Keys, MemberCard};
 use crate::passphrase::{Passphrase, PassphraseError};
-use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy, TrustedOfficers};
+use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy};
 use crate::seal::{self, Kdf, SealError};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, TlsError};
-use alys_protocol::signer::SignerStatus;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_signer_client::{ClientConfig, ClientError, SignerClient};
-use alys_signer_core::{Policy, SetupError, Signer, admin};
+use alys_signer_core::{SetupError, Signer};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::fs::File;
@@ -31,6 +34,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -60,6 +64,12 @@ pub enum Command {
     /// Look at the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Draft, explain and hand in what officers say: pause, resume, or that a signer's state is fresh.
+    #[command(subcommand)]
+    Statement(StatementCommand),
+    /// Look after the outside counter.
+    #[command(subcommand)]
+    Counter(CounterCommand),
 }
 
 /// The configuration file.
@@ -137,6 +147,10 @@ pub enum CliError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("statement {path}: {reason}", path = path.display())]
+    Statement { path: PathBuf, reason: String },
+    #[error("the configuration has no [counter]")]
+    NoCounter,
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
     #[error(transparent)]
@@ -171,12 +185,18 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status(arguments) => status(&arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => Ok(audit::run(&command)?),
+        Command::Statement(command) => statement::run(&command),
+        Command::Counter(command) => counter::run(&command),
     }
 }
 
 fn print<T: Serialize>(value: &T) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| io_error("cannot print")(io::Error::other(error)))?;
+    writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
+}
+
+fn say(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
 }
 
@@ -239,8 +259,9 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     let officers = config.officers.trusted()?;
     let digest = officers.officers().digest();
     let store = Store::open(&config.state, &card.bls, chain.digest(), digest)?;
-    let policy = accept_policy(&config.policy, &officers, &chain, &store)?;
-    let signer = Signer::new(chain, policy, &card.bls, &card.schnorr)?;
+    let read = ReadPolicy::read(&config.policy)?;
+    let signed = read.verify(&chain, &officers)?;
+    let signer = Signer::new(chain, read.file.policy.clone(), &card.bls, &card.schnorr)?;
     let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, false)?;
     let keys = seal::open(&config.keys, &passphrase)?;
     drop(passphrase);
@@ -251,14 +272,23 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         locked_memory = hardening.locked,
         "keys are open"
     );
-    let recorder = Recorder::start(store, &signer, &keys, config.audit.clone(), unix_now())?;
-    tracing::info!(audit_key = %recorder.public_key(), "the audit log is open");
+    let approval = Approval::new(read, signed, officers.clone(), config.officers.clone());
+    let (limits, now) = (config.audit.clone(), unix_now());
+    // Remembers the policy: an older one is refused from then on.
+    let recorder = Recorder::start(store, &signer, &keys, &approval, limits, now)?;
+    tracing::info!(
+        audit_key = %recorder.public_key(),
+        policy = %approval.digest(),
+        iteration = %approval.iteration(),
+        "the audit log is open and the policy in force"
+    );
     let (counter, lease_slots) = match &config.counter {
         Some(counter) => (Some(counter.open()), counter.lease_slots),
         None => (None, 1),
     };
     let circumstances = Circumstances::start(&recorder, &signer, counter, lease_slots)?;
-    let engine = Engine::new(signer, keys, recorder, circumstances, hardening.locked);
+    let locked = hardening.locked;
+    let engine = Engine::new(signer, keys, recorder, circumstances, officers, locked);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
@@ -286,37 +316,6 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
             .await
             .map_err(|error| io_error("the server failed")(io::Error::other(error)))
     })
-}
-
-/// The policy in force: enough officers signed it, it suits the chain, and it is the newest that this signer has had.
-fn accept_policy(
-    path: &Path,
-    officers: &TrustedOfficers,
-    chain: &Chain,
-    store: &Store,
-) -> Result<Policy, CliError> {
-    let read = ReadPolicy::read(path)?;
-    // Before it is remembered: a policy that the signer cannot work with must not shut out the one before.
-    let signed = read.verify(chain, officers)?;
-    let officers = officers.officers();
-    let accepted = store.transact(|state| {
-        admin::accept_policy(
-            state,
-            chain.id(),
-            officers,
-            &read.file,
-            &read.bytes,
-            &signed,
-        )
-    })?;
-    let policy = read.refused(accepted)?.policy().clone();
-    tracing::info!(
-        iteration = %read.file.iteration,
-        digest = %admin::policy_digest(chain.id(), &read.bytes),
-        signed = signed.len(),
-        "policy is in force"
-    );
-    Ok(policy)
 }
 
 fn announce(config: &Config, listener: &TcpListener) -> Result<(), CliError> {
@@ -380,10 +379,15 @@ fn lock_keys(path: &Path) -> Result<File, CliError> {
 }
 
 fn status(arguments: &Status) -> Result<(), CliError> {
-    let path = &arguments.client;
+    let (runtime, client) = connect(&arguments.client)?;
+    print(&runtime.block_on(client.status())?)
+}
+
+/// A client of a running signer.
+fn connect(path: &Path) -> Result<(Runtime, SignerClient), CliError> {
     let wrong = |reason: String| {
         CliError::from(ClientError::Config {
-            path: path.clone(),
+            path: path.to_owned(),
             reason,
         })
     };
@@ -394,7 +398,5 @@ fn status(arguments: &Status) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(io_error("cannot start the runtime"))?;
-    let status: SignerStatus =
-        runtime.block_on(async { SignerClient::new(config, None)?.status().await })?;
-    print(&status)
+    Ok((runtime, SignerClient::new(config, None)?))
 }

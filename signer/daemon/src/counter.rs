@@ -4,8 +4,10 @@
 //! flash. Beside its value it holds the tag of whoever advanced it last, 24 bytes in all. [`FileCounter`] is for development: it is as good as the separation of its filesystem.
 
 mod file;
+mod run;
 
 pub use file::FileCounter;
+pub(crate) use run::RunCounter;
 
 use alys_protocol::bytes::CounterTag;
 use alys_signer_core::freshness::CounterMark;

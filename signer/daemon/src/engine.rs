@@ -4,18 +4,22 @@ use crate::audit::entry::Randomness;
 use crate::audit::recorder::{Audited, Recorded, TurnedAwayFor};
 use crate::audit::{AuditError, Question, Recorder, UnixMillis};
 use crate::authority::Operation;
-use crate::circumstances::{Circumstances, LeaseError, unix_time};
+use crate::circumstances::{self, Circumstances, LeaseError, unix_time};
 use crate::keys::Keys;
 use crate::limits::Fingerprint;
+use crate::policy_file::TrustedOfficers;
+use crate::statement;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::Digest;
 use alys_protocol::signer::{
-    PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, SignerStatus,
+    Challenge, PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, SignedStatement,
+    SignerStatus,
 };
 use alys_protocol::units::Slot;
 use alys_signer_client::Role;
+use alys_signer_core::admin::statement::Act;
 use alys_signer_core::persist::Intent;
-use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Persisted, Signer};
 use bitcoin::hashes::Hash as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,6 +35,7 @@ pub struct Engine {
     keys: Keys,
     recorder: Recorder,
     circumstances: Mutex<Circumstances>,
+    officers: TrustedOfficers,
     locked_memory: bool,
 }
 
@@ -63,6 +68,7 @@ impl Engine {
         keys: Keys,
         recorder: Recorder,
         circumstances: Circumstances,
+        officers: TrustedOfficers,
         locked_memory: bool,
     ) -> Self {
         Self {
@@ -70,6 +76,7 @@ impl Engine {
             keys,
             recorder,
             circumstances: Mutex::new(circumstances),
+            officers,
             locked_memory,
         }
     }
@@ -158,7 +165,47 @@ impl Engine {
                 let standing = self.signer.bitcoin_standing(now.bitcoin());
                 Ok(Reply::Bitcoin(standing))
             }
+            Request::Challenge => {
+                let admin: AdminState = self.recorder.read()?;
+                Ok(Reply::Challenge(Box::new(Challenge {
+                    chain_id: self.signer.chain().id(),
+                    member: self.signer.member(),
+                    nonce: now.challenge()?,
+                    slot,
+                    horizon_slots: self.signer.policy().slot_horizon_slots,
+                    last_statement: admin.statement,
+                })))
+            }
+            Request::Statement(signed) => self.obey(&mut now, &question, signed),
         }
+    }
+
+    /// What officers say.
+    fn obey(
+        &self,
+        now: &mut Circumstances,
+        question: &Question<'_>,
+        signed: &SignedStatement,
+    ) -> Result<Reply, No> {
+        let said = statement::parse(&signed.text).map_err(No::Error)?;
+        let vouches = matches!(said.act, Act::Fresh(_));
+        if vouches && now.counter_is_lost() {
+            return Err(internal(format!(
+                "the outside counter cannot be read: {}",
+                now.counter_description()
+            )));
+        }
+        let challenge = now.open_challenge();
+        let moment = statement::moment(&self.signer, &question.inputs, challenge);
+        let lease = (&question.inputs.freshness, circumstances::tag()?);
+        let lease = self.recorder.obey(question, challenge, |states| {
+            statement::judge(states, &moment, &self.officers, &said, signed, lease)
+        })?;
+        if let Some(lease) = lease.map_err(No::Refused)? {
+            now.vouched(lease)?;
+        }
+        tracing::warn!(act = ?said.act, number = %said.number, "officers' statement is in force");
+        Ok(Reply::Stated(said.number))
     }
 
     fn now(&self) -> MutexGuard<'_, Circumstances> {
@@ -217,6 +264,7 @@ impl Engine {
     fn status(&self, now: &Circumstances) -> Result<SignerStatus, No> {
         let vote: VoteState = self.recorder.read()?;
         let pegout: PegOutState = self.recorder.read()?;
+        let admin: AdminState = self.recorder.read()?;
         let chain = self.signer.chain();
         let card = self.keys.card();
         Ok(SignerStatus {
@@ -242,6 +290,8 @@ impl Engine {
             bitcoin: self.signer.bitcoin_standing(now.bitcoin()),
             counter: now.counter_description(),
             silent: now.silent().err(),
+            paused: pegout.paused,
+            last_statement: admin.statement,
         })
     }
 }
@@ -299,7 +349,7 @@ pub(crate) fn subject_digest(request: &Request) -> Option<Digest> {
             let last = headers.last()?;
             bitcoin::hashes::sha256d::Hash::hash(last.as_bytes()).to_byte_array()
         }
-        Request::Status => return None,
+        Request::Status | Request::Challenge | Request::Statement(_) => return None,
     };
     Some(Digest::new(bytes))
 }
@@ -315,7 +365,9 @@ fn subject(request: &Request) -> String {
         )
     };
     match request {
-        Request::Status => "status".to_owned(),
+        Request::Status | Request::Challenge => Operation::of(request).name().to_owned(),
+        // The log must not print what a stranger wrote.
+        Request::Statement(signed) => format!("{} bytes", signed.text.len()),
         Request::SignProposal(proposal) => header(proposal),
         Request::Approve(approve) => header(&approve.header),
         Request::SignPegOut(pegout) => format!(

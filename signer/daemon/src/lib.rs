@@ -1,9 +1,8 @@
 //! The signer daemon: the trusted tier's process (design 10).
 //!
 //! A thin shell around `alys-signer-core`: mutual TLS 1.3 with roles ([`server`], [`authority`]), one durable transaction
-//! per decision ([`engine`], [`store`]), a log of all decisions ([`audit`]), limits that officers sign ([`policy_file`]),
-//! what decisions rest on besides
-//! ([`circumstances`]: clocks, Bitcoin's headers, the outside [`counter`]), keys made inside and sealed ([`keys`],
+//! per decision ([`engine`], [`store`]), a log of all decisions ([`audit`]), limits that officers sign ([`policy_file`]) and
+//! what else they say ([`statement`]), what decisions rest on besides ([`circumstances`]: clocks, Bitcoin's headers, the outside [`counter`]), keys made inside and sealed ([`keys`],
 //! [`seal`]), memory that is neither swapped nor dumped ([`harden`]).
 
 pub mod audit;
@@ -21,5 +20,6 @@ pub mod passphrase;
 pub mod policy_file;
 pub mod seal;
 pub mod server;
+pub mod statement;
 pub mod store;
 pub mod tls;

@@ -16,12 +16,11 @@ pub use diff::diff;
 pub use explain::explain;
 pub use officers::{OfficersConfig, OfficersConfigError, TrustedOfficers};
 
-use alys_protocol::signer::Refusal;
+use alys_protocol::signer::{self, Refusal};
 use alys_protocol::spec::Chain;
 use alys_signer_core::admin::{MAX_OFFICERS, OfficerKey};
 use alys_signer_core::policy::PolicyFile;
 use alys_signer_core::{PolicyError, admin};
-use minisign_verify::Signature;
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -29,8 +28,8 @@ use thiserror::Error;
 
 /// Bytes of a policy file at most.
 const MAX_POLICY_BYTES: u64 = 256 << 10;
-/// Bytes of a signature file at most; minisign's own are about 300.
-const MAX_SIGNATURE_BYTES: u64 = 4 << 10;
+/// Bytes of a signature file at most.
+const MAX_SIGNATURE_BYTES: u64 = signer::MAX_SIGNATURE_BYTES as u64;
 /// How a signature's name ends.
 pub const SIGNATURE_SUFFIX: &str = ".minisig";
 
@@ -90,6 +89,15 @@ pub struct ReadPolicy {
     pub file: PolicyFile,
 }
 
+/// Signatures that verify.
+#[derive(Debug, Clone, Default)]
+pub struct SignedBy {
+    /// Whose.
+    pub officers: Vec<OfficerKey>,
+    /// The signatures' files, in the same order.
+    pub signatures: Vec<String>,
+}
+
 impl ReadPolicy {
     /// Reads a policy file and checks what can be checked without a chain.
     ///
@@ -115,18 +123,16 @@ impl ReadPolicy {
     /// # Errors
     /// - [`PolicyFileError::Read`] where a signature cannot be read;
     /// - [`PolicyFileError::Signature`] for one that is no officer's, or does not verify.
-    pub fn signers(&self, officers: &TrustedOfficers) -> Result<Vec<OfficerKey>, PolicyFileError> {
-        let mut signers = Vec::new();
+    pub fn signers(&self, officers: &TrustedOfficers) -> Result<SignedBy, PolicyFileError> {
+        let mut signed = SignedBy::default();
         for path in signatures(&self.path)? {
-            let wrong = |found: String| PolicyFileError::Signature {
-                path: path.clone(),
-                found,
-            };
             let text = read_text(&path, MAX_SIGNATURE_BYTES)?;
-            let signature = Signature::decode(&text).map_err(|error| wrong(error.to_string()))?;
-            signers.push(officers.signer(&self.bytes, &signature).map_err(wrong)?);
+            let signer = officers.signer(&self.bytes, &text);
+            let signer = signer.map_err(|found| PolicyFileError::Signature { path, found })?;
+            signed.officers.push(signer);
+            signed.signatures.push(text);
         }
-        Ok(signers)
+        Ok(signed)
     }
 
     /// Checks the policy against the chain that it is for, and that enough officers signed it. What only the signer's
@@ -138,11 +144,11 @@ impl ReadPolicy {
         &self,
         chain: &Chain,
         officers: &TrustedOfficers,
-    ) -> Result<Vec<OfficerKey>, PolicyFileError> {
+    ) -> Result<SignedBy, PolicyFileError> {
         self.refused(admin::policy_chain(chain.id(), &self.file))?;
         self.checked(self.file.policy.check(chain))?;
         let signers = self.signers(officers)?;
-        self.refused(admin::quorum(officers.officers(), &signers))?;
+        self.refused(admin::quorum(officers.officers(), &signers.officers))?;
         Ok(signers)
     }
 
@@ -165,8 +171,8 @@ impl ReadPolicy {
     }
 }
 
-/// The signatures beside a policy file: `FILE.minisig` and `FILE.NAME.minisig`, in the order of their names.
-fn signatures(policy: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
+/// The signatures beside a file that officers sign: `FILE.minisig` and `FILE.NAME.minisig`, in the order of their names.
+pub(crate) fn signatures(policy: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
     let folder = match policy.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),
@@ -197,7 +203,7 @@ fn is_signature(prefix: &OsStr, name: &OsStr) -> bool {
     name.starts_with(prefix) && name.ends_with(SIGNATURE_SUFFIX.as_bytes())
 }
 
-fn read_text(path: &Path, most: u64) -> Result<String, PolicyFileError> {
+pub(crate) fn read_text(path: &Path, most: u64) -> Result<String, PolicyFileError> {
     let failed = |error| PolicyFileError::Read {
         path: path.to_owned(),
         error,

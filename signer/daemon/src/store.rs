@@ -2,6 +2,7 @@
 
 pub(crate) mod audited;
 mod v1;
+mod v3;
 
 use alys_protocol::bls::BlsPublicKeyBytes;
 use alys_protocol::bytes::{Digest, SpecDigest};
@@ -26,14 +27,14 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FORMAT_KEY: &str = "format";
-const FORMAT: &[u8] = b"alys-signer-state/3";
-/// The format before, which kept no Bitcoin headers and no lease; everything else is the same.
+const FORMAT: &[u8] = b"alys-signer-state/4";
+/// The format before, whose admin state had no number of a statement; everything else is the same.
+const FORMAT_3: &[u8] = b"alys-signer-state/3";
+/// The one before that, which kept no Bitcoin headers and no lease either.
 const FORMAT_2: &[u8] = b"alys-signer-state/2";
 const BLS_KEY: &str = "bls";
 const SPEC_KEY: &str = "spec";
 const OFFICERS_KEY: &str = "officers";
-/// Version of each state's encoding, its first byte.
-const STATE_VERSION: u8 = 2;
 /// The state is small; redb's default cache is 1 GiB.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -41,6 +42,8 @@ const CACHE_BYTES: usize = 4 << 20;
 pub trait Stored: Serialize + DeserializeOwned + Default {
     /// Its key in the table.
     const KEY: &'static str;
+    /// Version of its encoding, the first byte.
+    const VERSION: u8 = 2;
 }
 
 impl Stored for VoteState {
@@ -53,6 +56,7 @@ impl Stored for PegOutState {
 
 impl Stored for AdminState {
     const KEY: &'static str = "admin";
+    const VERSION: u8 = 3;
 }
 
 impl Stored for HeaderChain {
@@ -108,6 +112,9 @@ pub enum StoreError {
         /// The version of its encoding.
         version: u8,
     },
+    /// An entry is not there.
+    #[error("state entry {0} is missing")]
+    NoEntry(&'static str),
     /// The disk or the file system. Nothing was signed.
     #[error("state cannot be read or written: {0}")]
     Disk(#[from] Box<redb::Error>),
@@ -205,14 +212,15 @@ impl Store {
         officers: Digest,
     ) -> Result<(), StoreError> {
         let transaction = begin(&self.database)?;
-        let (mut first, mut old) = (false, false);
+        let (mut first, mut second, mut third) = (false, false, false);
         {
             let mut meta = transaction.open_table(META).map_err(disk)?;
             if let Some(format) = meta.get(FORMAT_KEY).map_err(disk)? {
                 first = format.value() == v1::FORMAT;
-                old = first || format.value() == FORMAT_2;
+                second = format.value() == FORMAT_2;
+                third = format.value() == FORMAT_3;
             }
-            if old {
+            if first || second || third {
                 meta.insert(FORMAT_KEY, FORMAT).map_err(disk)?;
             }
             self.check(&meta, "format", FORMAT_KEY, FORMAT)?;
@@ -225,7 +233,10 @@ impl Store {
         if first {
             v1::migrate(&transaction)?;
         }
-        if old {
+        if second || third {
+            v3::migrate(&transaction)?;
+        }
+        if first || second {
             write(&transaction, &HeaderChain::default())?;
             write(&transaction, &Lease::default())?;
         }
@@ -332,18 +343,17 @@ fn begin(database: &Database) -> Result<WriteTransaction, StoreError> {
 }
 
 fn write<S: Stored>(transaction: &WriteTransaction, state: &S) -> Result<(), StoreError> {
-    let bytes =
-        postcard::to_extend(state, vec![STATE_VERSION]).map_err(|_| StoreError::Damaged {
-            entry: S::KEY,
-            version: STATE_VERSION,
-        })?;
+    let bytes = postcard::to_extend(state, vec![S::VERSION]).map_err(|_| StoreError::Damaged {
+        entry: S::KEY,
+        version: S::VERSION,
+    })?;
     let mut table = transaction.open_table(STATE).map_err(disk)?;
     table.insert(S::KEY, bytes.as_slice()).map_err(disk)?;
     Ok(())
 }
 
 fn decode<S: Stored>(bytes: Option<&[u8]>) -> Result<S, StoreError> {
-    decode_as(STATE_VERSION, S::KEY, bytes)
+    decode_as(S::VERSION, S::KEY, bytes)
 }
 
 fn decode_as<S: DeserializeOwned>(

@@ -76,6 +76,7 @@ fn every_decision_has_its_entry_and_replays() {
     let replayed = replay(&archive).unwrap();
     assert!(replayed.is_complete());
     assert_eq!(replayed.identical, verdicts.len() as u64);
+    assert_eq!(replayed.approvals, 2, "of the policy, at each start");
 }
 
 #[test]
@@ -112,17 +113,17 @@ fn repeats_are_counted_and_get_no_entries() {
     session.engine().tick();
     let archive = session.archive();
     let entries = log::entries(&archive);
-    // Start, yes, no, repeat in other bytes, counts.
-    assert_eq!(entries.len(), 5, "{entries:#?}");
-    let Event::Counted(counted) = &entries[4].event else {
-        panic!("{:?}", entries[4]);
+    // Start, policy, yes, no, repeat in other bytes, counts.
+    assert_eq!(entries.len(), 6, "{entries:#?}");
+    let Event::Counted(counted) = &entries[5].event else {
+        panic!("{:?}", entries[5]);
     };
     let times: Vec<(u64, u64)> = counted
         .repeats
         .iter()
         .map(|repeats| (repeats.entry.get(), repeats.times))
         .collect();
-    assert_eq!(times, [(1, 10), (2, 9)]);
+    assert_eq!(times, [(2, 10), (3, 9)]);
     let [row] = counted.turned_away.as_slice() else {
         panic!("{counted:?}");
     };
@@ -213,7 +214,7 @@ fn a_full_disk_keeps_votes_and_counts_refusals() {
     assert_eq!((report.signed, report.refused), (2, 0));
     assert_eq!(report.without_evidence, 2);
     let entries = log::entries(&archive);
-    let Event::Counted(counted) = &entries[3].event else {
+    let Event::Counted(counted) = &entries[4].event else {
         panic!("{entries:#?}");
     };
     assert_eq!(counted.unrecorded, 3);
@@ -448,6 +449,7 @@ fn a_decision_that_the_core_does_not_make_is_found() {
             }),
             Verdict::Signed { intent } => flipped.push(Verdict::Repeated { intent: *intent }),
             Verdict::Repeated { .. } => {}
+            Verdict::Accepted => panic!("{decided:?}"),
         }
         for verdict in flipped {
             let mut entry = original.clone();
@@ -597,8 +599,8 @@ fn only_certificates_that_asked_are_in_the_counts() {
         .engine()
         .turned_away(other, TurnedAwayFor::Forbidden);
     let entries = log::entries(&session.archive());
-    assert_eq!(entries.len(), 2, "{entries:#?}");
-    let Event::Counted(counted) = &entries[1].event else {
+    assert_eq!(entries.len(), 3, "{entries:#?}");
+    let Event::Counted(counted) = &entries[2].event else {
         panic!("{entries:#?}");
     };
     assert_eq!(counted.turned_away[0].role, Role::Auditor);

@@ -43,9 +43,9 @@ fn signed(archive: &Archive) -> BTreeSet<alys_protocol::bytes::Digest> {
         .filter_map(|entry| match entry.event {
             Event::Decided(decided) => match decided.verdict {
                 Verdict::Signed { intent } => Some(intent),
-                Verdict::Repeated { .. } | Verdict::Refused { .. } => None,
+                Verdict::Repeated { .. } | Verdict::Refused { .. } | Verdict::Accepted => None,
             },
-            Event::Standing(_) | Event::Counted(_) => None,
+            Event::Standing(_) | Event::Counted(_) | Event::Stated(_) | Event::Approved(_) => None,
         })
         .collect()
 }
@@ -201,11 +201,11 @@ async fn what_the_transport_turns_away_is_counted() {
         .iter()
         .filter_map(|entry| match &entry.event {
             Event::Counted(counted) => Some(counted),
-            Event::Standing(_) | Event::Decided(_) => None,
+            Event::Standing(_) | Event::Decided(_) | Event::Stated(_) | Event::Approved(_) => None,
         })
         .flat_map(|counted| &counted.turned_away)
         .map(|row| row.too_many)
         .sum();
     assert!(counted >= dropped, "{counted} of {dropped}");
-    assert_eq!(entries.len(), 2, "one entry for all: {entries:#?}");
+    assert_eq!(entries.len(), 3, "one entry for all: {entries:#?}");
 }

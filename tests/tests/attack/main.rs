@@ -14,6 +14,7 @@
 //! | `limits` | C4: windows, caps, holds, destinations, fees |
 //! | `headers` | C2, C4: Bitcoin forged, withheld, released in steps, forked |
 //! | `restore` | C5: snapshots, copies, counters, restarts |
+//! | `officers` | C4, C5: statements of officers, forged and used again |
 //! | `wire` | roles, certificates, frames, floods |
 #![allow(
     clippy::disallowed_methods,
@@ -39,6 +40,7 @@ mod harness;
 mod headers;
 mod limits;
 mod minting;
+mod officers;
 mod payments;
 mod process;
 mod restore;
@@ -151,6 +153,11 @@ const ATTACKS: &[harness::Attack] = attacks! {
         n2_two_instances,
         n2_a_signer_killed_after_each_signature,
         restarts_open_no_window,
+    }
+    officers {
+        n1_statements_of_those_who_may_not,
+        paused_peg_outs,
+        n1_a_copy_that_officers_vouched_for,
     }
     wire {
         n1_roles_for_operations_of_others,

@@ -6,50 +6,34 @@
 use super::{OfficerKey, Officers, quorum};
 use crate::clock::WindowTime;
 use crate::refusal::{equal, refusal};
-use crate::state::{PegOutState, Proposed, VoteState};
+use crate::state::{AdminState, PegOutState, Proposed, VoteState};
 use alys_protocol::bytes::{BlockId, Digest};
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::Refusal;
-use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot};
-use core::fmt;
+use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot, StatementNumber};
+use serde::{Deserialize, Serialize};
 
-/// A number of a statement; each one that a signer accepts is above the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StatementNumber(u64);
+/// Slots that a floor may be beyond what a lost state can have signed: a day of 2 s. The signer is silent up to the floor,
+/// and no later statement lowers it.
+pub const MAX_FLOOR_SLOTS: u64 = 43_200;
 
-impl StatementNumber {
-    /// Takes a number.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for StatementNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// One statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One statement, as its file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Statement {
     /// The chain.
-    pub chain: ChainId,
+    pub chain_id: ChainId,
     /// Whose signer it is for: officers may have several.
     pub member: MemberId,
-    /// Its number.
+    /// Its number; each one that a signer accepts is above the one before.
     pub number: StatementNumber,
     /// What it says.
     pub act: Act,
 }
 
 /// What a statement says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     /// No peg-outs from now on; one officer suffices.
     Pause,
@@ -60,7 +44,8 @@ pub enum Act {
 }
 
 /// What officers vouch for, after they looked at what other signers and the chain show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vouched {
     /// The nonce that the signer gave, so that the statement fits this run of it and no later copy.
     pub challenge: Digest,
@@ -79,21 +64,61 @@ pub struct Moment {
     pub chain: ChainId,
     /// The member whose keys it holds.
     pub member: MemberId,
-    /// Number of the last statement it accepted; none before the first.
-    pub last: Option<StatementNumber>,
     /// The challenge it gave and that was not used; none where there is none.
     pub challenge: Option<Digest>,
     /// The clock's slot.
     pub slot: Slot,
+    /// Time of the rolling windows.
+    pub window: WindowTime,
     /// The policy's slots past the clock's that may be signed for.
     pub horizon_slots: u64,
 }
 
-/// Judges a statement. `signed` are the officers whose signatures of its text verify.
+/// The states that a statement reads and changes, written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Governed {
+    /// Which statements were accepted.
+    pub admin: AdminState,
+    /// Votes.
+    pub vote: VoteState,
+    /// Peg-outs.
+    pub pegout: PegOutState,
+}
+
+/// Judges a statement and gives the states after it. `signed` are the officers whose signatures of its text verify.
 ///
 /// # Errors
 /// - the first rule's refusal: `chain`, `quorum`, `iteration`, and for [`Act::Fresh`] `fresh`.
-pub fn statement(
+pub fn obey(
+    states: &Governed,
+    moment: &Moment,
+    officers: &Officers,
+    statement: &Statement,
+    signed: &[OfficerKey],
+) -> Result<Governed, Refusal> {
+    judge(&states.admin, moment, officers, statement, signed)?;
+    let admin = AdminState {
+        statement: statement.number,
+        ..states.admin.clone()
+    };
+    let (vote, pegout) = (&states.vote, &states.pegout);
+    let (vote, pegout) = match &statement.act {
+        Act::Pause => (vote.clone(), pegout.with_paused(true)),
+        Act::Resume => (vote.clone(), pegout.with_paused(false)),
+        Act::Fresh(vouched) => (
+            vote.vouched(vouched, moment.window),
+            pegout.vouched(vouched, moment.window),
+        ),
+    };
+    Ok(Governed {
+        admin,
+        vote,
+        pegout,
+    })
+}
+
+fn judge(
+    admin: &AdminState,
     moment: &Moment,
     officers: &Officers,
     statement: &Statement,
@@ -103,7 +128,7 @@ pub fn statement(
         Rule::Chain,
         "a statement for chain",
         moment.chain,
-        statement.chain,
+        statement.chain_id,
     )?;
     equal(
         Rule::Chain,
@@ -115,7 +140,7 @@ pub fn statement(
         Act::Pause => any_officer(officers, signed)?,
         Act::Resume | Act::Fresh(_) => quorum(officers, signed)?,
     }
-    number(moment.last, statement.number)?;
+    number(admin.statement, statement.number)?;
     match statement.act {
         Act::Pause | Act::Resume => Ok(()),
         Act::Fresh(vouched) => vouching(moment, &vouched),
@@ -141,19 +166,19 @@ fn any_officer(officers: &Officers, signed: &[OfficerKey]) -> Result<(), Refusal
 ///
 /// # Errors
 /// - a refusal by rule `iteration`.
-fn number(last: Option<StatementNumber>, found: StatementNumber) -> Result<(), Refusal> {
-    match last {
-        Some(last) if found <= last => Err(refusal(
-            Rule::Iteration,
-            format_args!("a statement's number above {last}"),
-            found,
-        )),
-        Some(_) | None => Ok(()),
+fn number(last: StatementNumber, found: StatementNumber) -> Result<(), Refusal> {
+    if found > last {
+        return Ok(());
     }
+    Err(refusal(
+        Rule::Iteration,
+        format_args!("a statement's number above {last}"),
+        found,
+    ))
 }
 
-/// The statement answers this run's challenge, and its floor is above every slot that a lost state can have signed in:
-/// rule `horizon` kept those at most the horizon past the clock.
+/// The statement answers this run's challenge, and its floor is above every slot that a lost state can have signed in,
+/// which rule `slot-horizon` kept at most the horizon past the clock, but not so far that the signer stays silent.
 ///
 /// # Errors
 /// - a refusal by rule `fresh`.
@@ -171,14 +196,15 @@ fn vouching(moment: &Moment, vouched: &Vouched) -> Result<(), Refusal> {
         challenge,
         vouched.challenge,
     )?;
-    let reach = moment.slot.checked_add(moment.horizon_slots);
-    if reach.is_some_and(|reach| vouched.slot_floor > reach) {
+    let reach = moment.slot.saturating_add(moment.horizon_slots);
+    let most = reach.saturating_add(MAX_FLOOR_SLOTS);
+    if vouched.slot_floor > reach && vouched.slot_floor <= most {
         return Ok(());
     }
     Err(refusal(
         Rule::Fresh,
         format_args!(
-            "a slot floor above slot {} and {} slots of horizon",
+            "a slot floor above slot {} and {} slots of horizon, by at most {MAX_FLOOR_SLOTS}",
             moment.slot, moment.horizon_slots
         ),
         vouched.slot_floor,

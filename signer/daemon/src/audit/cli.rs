@@ -305,19 +305,21 @@ fn show(arguments: &Show) -> Result<(), AuditCliError> {
 
 impl Show {
     fn shows(&self, entry: &Entry) -> bool {
-        let Event::Decided(decided) = &entry.event else {
-            return self.decision.is_none() && self.rule.is_none() && self.operation.is_none();
+        let (verdict, operation) = match &entry.event {
+            Event::Decided(decided) => (&decided.verdict, decided.operation),
+            Event::Stated(stated) => (&stated.verdict, Operation::Statement),
+            Event::Standing(_) | Event::Counted(_) | Event::Approved(_) => {
+                return self.decision.is_none() && self.rule.is_none() && self.operation.is_none();
+            }
         };
-        let (kind, by) = match &decided.verdict {
-            Verdict::Signed { .. } => (DecisionKind::Yes, None),
+        let (kind, by) = match verdict {
+            Verdict::Signed { .. } | Verdict::Accepted => (DecisionKind::Yes, None),
             Verdict::Repeated { .. } => (DecisionKind::Repeat, None),
             Verdict::Refused { rule, .. } => (DecisionKind::No, Some(*rule)),
         };
         self.decision.is_none_or(|wanted| wanted == kind)
             && self.rule.is_none_or(|wanted| Some(wanted) == by)
-            && self
-                .operation
-                .is_none_or(|wanted| wanted == decided.operation)
+            && self.operation.is_none_or(|wanted| wanted == operation)
     }
 }
 

@@ -12,7 +12,7 @@ use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_protocol::units::{ChainId, MemberId, Slot};
 use alys_signer_client::Role;
 use alys_signer_core::clock::WindowTime;
-use alys_signer_core::freshness::Freshness;
+use alys_signer_core::freshness::{Freshness, Lease};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -97,6 +97,10 @@ pub enum Event {
     Decided(Box<Decided>),
     /// It counted what has no entry of its own.
     Counted(Counted),
+    /// Officers said something about the signer.
+    Stated(Box<Stated>),
+    /// Officers approved of the policy that the last [`Standing`] names.
+    Approved(Approved),
 }
 
 /// Why a [`Standing`] was recorded.
@@ -153,6 +157,8 @@ pub enum StateName {
     PegOut,
     /// `alys_signer_core::btc::HeaderChain`.
     Bitcoin,
+    /// `alys_signer_core::state::AdminState`.
+    Admin,
 }
 
 /// A decision.
@@ -186,6 +192,56 @@ pub struct Decided {
     pub after: Digest,
     /// Yes or no.
     pub verdict: Verdict,
+}
+
+/// A statement of officers, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    /// Role of the certificate that it came under.
+    #[serde(with = "named")]
+    pub role: Role,
+    /// SHA-256 of that certificate.
+    #[serde(with = "bytes")]
+    pub certificate: [u8; 32],
+    /// The request with the statement and its signatures, byte for byte: a blob.
+    pub evidence: Digest,
+    /// Whose signatures count (TOML), a blob.
+    pub officers: Digest,
+    /// What decided beside the statement and the states.
+    pub inputs: Inputs,
+    /// The challenge that was open.
+    pub challenge: Option<Digest>,
+    /// States that it was judged on, and what they became.
+    pub states: Vec<Changed>,
+    /// The lease that vouching took.
+    pub lease: Option<Lease>,
+    /// Yes or no.
+    pub verdict: Verdict,
+}
+
+/// A state before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Which.
+    #[serde(with = "named")]
+    pub name: StateName,
+    /// Its digest before.
+    pub before: Digest,
+    /// Its digest after.
+    pub after: Digest,
+}
+
+/// The officers' signatures under a policy that the signer has in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// Whose signatures count (TOML), a blob.
+    pub officers: Digest,
+    /// The policy's file and the signatures beside it ([`super::approval::SignedPolicy`]), a blob.
+    pub policy: Digest,
+    /// The state that remembers it, before.
+    pub before: Digest,
+    /// That state after.
+    pub after: Digest,
 }
 
 /// What a decision depends on that is neither in the request nor in the state that it changes. The time of its clock is
@@ -235,6 +291,8 @@ pub enum Verdict {
         /// What it found.
         found: String,
     },
+    /// A statement that is in force from here on.
+    Accepted,
 }
 
 impl From<Refusal> for Verdict {
@@ -310,6 +368,8 @@ impl Entry {
                 .collect(),
             Event::Decided(decided) => vec![decided.evidence],
             Event::Counted(_) => Vec::new(),
+            Event::Stated(stated) => vec![stated.evidence, stated.officers],
+            Event::Approved(approved) => vec![approved.officers, approved.policy],
         }
     }
 
@@ -352,6 +412,10 @@ pub enum BlobKind {
     Spec,
     /// A policy in TOML.
     Policy,
+    /// Who the officers are, in TOML.
+    Officers,
+    /// A policy's file with its signatures.
+    SignedPolicy,
 }
 
 /// Bytes that entries refer to.

@@ -4,7 +4,7 @@
 
 use super::archive::Record;
 use super::checkpoint::{Checkpoint, SealedAuditKey};
-use super::entry::{Blob, Entry, Event, Sequence, UnixMillis, entry_hash};
+use super::entry::{Blob, Entry, Event, Sequence, UnixMillis, Verdict, entry_hash};
 use super::{AuditError, damaged};
 use alys_protocol::bytes::Digest;
 use alys_protocol::units::ChainId;
@@ -65,6 +65,17 @@ pub(crate) enum Class {
     Kept,
     /// Only refusals refer to it.
     Refused,
+}
+
+impl Class {
+    /// Of a request with that answer. A repeat may come in as many other bytes as the asker likes: it never displaces
+    /// what was signed.
+    pub(crate) const fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Signed { .. } | Verdict::Accepted => Self::Kept,
+            Verdict::Repeated { .. } | Verdict::Refused { .. } => Self::Refused,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -67,13 +67,14 @@ impl Named for Operation {
 }
 
 impl Named for StateName {
-    const ALL: &'static [Self] = &[Self::Vote, Self::PegOut, Self::Bitcoin];
+    const ALL: &'static [Self] = &[Self::Vote, Self::PegOut, Self::Bitcoin, Self::Admin];
     const WHAT: &'static str = "a state's name";
     fn name(self) -> &'static str {
         match self {
             Self::Vote => "vote",
             Self::PegOut => "pegout",
             Self::Bitcoin => "bitcoin",
+            Self::Admin => "admin",
         }
     }
 }
@@ -84,8 +85,11 @@ impl Named for BlobKind {
         Self::State(StateName::Vote),
         Self::State(StateName::PegOut),
         Self::State(StateName::Bitcoin),
+        Self::State(StateName::Admin),
         Self::Spec,
         Self::Policy,
+        Self::Officers,
+        Self::SignedPolicy,
     ];
     const WHAT: &'static str = "a kind of blob";
     fn name(self) -> &'static str {
@@ -94,8 +98,11 @@ impl Named for BlobKind {
             Self::State(StateName::Vote) => "state/vote",
             Self::State(StateName::PegOut) => "state/pegout",
             Self::State(StateName::Bitcoin) => "state/bitcoin",
+            Self::State(StateName::Admin) => "state/admin",
             Self::Spec => "spec",
             Self::Policy => "policy",
+            Self::Officers => "officers",
+            Self::SignedPolicy => "signed-policy",
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Decides and records in one transaction.
 //!
+//! [`Recorder::decide`] is for what is signed, [`Recorder::obey`] for what officers say.
+//!
 //! A yes is committed with fsync together with its entry, its evidence and the new state: one fsync, and no signature
 //! without an entry. A no is committed without fsync: entries are lost from the end only, together with nothing that left
 //! the signer, and the chain of what is left verifies. [`Recorder::tick`] makes them durable within a second.
 
+mod stated;
+
+use super::approval::Approval;
 use super::checkpoint::{AuditKey, AuditPublicKey};
 use super::entry::{
-    Blob, BlobKind, Cause, Decided, Event, Inputs, NamedState, Sequence, Standing, StateName,
-    UnixMillis, Verdict, blob_digest,
+    Approved, Blob, BlobKind, Cause, Decided, Event, Inputs, NamedState, Sequence, Standing,
+    StateName, UnixMillis, Verdict, blob_digest,
 };
 use super::folder::{Folder, mib};
 use super::journal::{self, Class, Journal, Reader};
@@ -28,7 +33,7 @@ use alys_signer_core::btc::HeaderChain;
 use alys_signer_core::clock::ClockState;
 use alys_signer_core::freshness::Lease;
 use alys_signer_core::persist::Intent;
-use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Persisted, Signer};
 use redb::{Durability, WriteTransaction};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,6 +54,10 @@ impl Audited for HeaderChain {
 
 impl Audited for PegOutState {
     const NAME: StateName = StateName::PegOut;
+}
+
+impl Audited for AdminState {
+    const NAME: StateName = StateName::Admin;
 }
 
 /// A request that is to be decided.
@@ -101,8 +110,8 @@ pub struct Recorder {
     spec: SpecDigest,
     policy: Digest,
     standing: Standing,
-    /// Text of spec and policy.
-    provisioning: [(Digest, Blob); 2],
+    /// Text of spec and policy, who the officers are, and what they signed.
+    provisioning: [(Digest, Blob); 4],
     key: AuditKey,
     folder: Folder,
     limits: AuditLimits,
@@ -110,14 +119,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the log and records the start. A state from before there was a log gets one, with a new audit key.
+    /// Opens the log and records the start, and the policy that `signer` has as the one in force, if officers may have it so:
+    /// an older one is refused from then on. A state from before there was a log gets one, with a new audit key.
     ///
     /// # Errors
+    /// - [`AuditError::Policy`] where the officers' approval does not count;
     /// - [`AuditError`] where the log cannot be read or written, or its key is not for `keys`.
     pub fn start(
         store: Store,
         signer: &Signer,
         keys: &Keys,
+        approval: &Approval,
         limits: AuditLimits,
         now: UnixMillis,
     ) -> Result<Self, AuditError> {
@@ -141,8 +153,10 @@ impl Recorder {
         let provisioning = [
             blob(BlobKind::Spec, toml::to_string(signer.chain().spec()))?,
             blob(BlobKind::Policy, toml::to_string(signer.policy()))?,
+            blob(BlobKind::Officers, toml::to_string(&approval.config))?,
+            signed_policy(chain, approval)?,
         ];
-        let [(spec_text, _), (policy, _)] = provisioning;
+        let [(spec_text, _), (policy, _), ..] = provisioning;
         let spec = signer.chain().digest();
         let card = keys.card();
         let standing = Standing {
@@ -171,6 +185,7 @@ impl Recorder {
         };
         let mut journal = Journal::open(&transaction, chain)?;
         recorder.stand(&mut journal, &transaction, Cause::Started, now)?;
+        recorder.approve(&mut journal, &transaction, Some(approval), now)?;
         journal.close()?;
         transaction.commit()?;
         Ok(recorder)
@@ -332,8 +347,8 @@ impl Recorder {
         let entries = head.next.get().saturating_sub(head.segment.get());
         let full = entries >= self.limits.segment_entries
             || head.kept_bytes.max(head.refused_bytes) >= mib(self.limits.segment_mib);
-        // Its first entry alone, which repeats what is known, fills no segment.
-        let rotate = full && entries > 1;
+        // Its first entries alone, which repeat what is known, fill no segment.
+        let rotate = full && entries > 2;
         let new = head.next.get().saturating_sub(head.checkpointed.get());
         let seconds = self.limits.checkpoint_seconds;
         let due =
@@ -347,6 +362,7 @@ impl Recorder {
         if rotate {
             journal.rotate(&transaction)?;
             self.stand(&mut journal, &transaction, Cause::Continued, now)?;
+            self.approve(&mut journal, &transaction, None, now)?;
             flush = true;
         }
         journal.close()?;
@@ -371,6 +387,38 @@ impl Recorder {
                 "a segment of the audit log is complete"
             );
         }
+        Ok(())
+    }
+
+    /// Records the officers' approval of the policy, and takes it over where it is a new one.
+    fn approve(
+        &self,
+        journal: &mut Journal<'_>,
+        transaction: &WriteTransaction,
+        new: Option<&Approval>,
+        now: UnixMillis,
+    ) -> Result<(), AuditError> {
+        let (before, state) = stored::load::<AdminState>(transaction)?;
+        let mut after = before.clone();
+        if let Some(approval) = new {
+            let decision = approval.judge(self.chain, &Durable::trust_loaded(state));
+            if let Some(next) = decision.map_err(AuditError::Policy)?.next() {
+                after = stored::encode(next)?;
+                stored::write_bytes(transaction, AdminState::KEY, &after)?;
+            }
+        }
+        let digest = |bytes: &[u8]| {
+            let kind = BlobKind::State(StateName::Admin);
+            blob_digest(self.chain, kind, bytes)
+        };
+        let [_, _, (officers, _), (policy, _)] = self.provisioning;
+        let approved = Approved {
+            officers,
+            policy,
+            before: digest(&before),
+            after: digest(&after),
+        };
+        journal.append(now, Event::Approved(approved))?;
         Ok(())
     }
 
@@ -406,11 +454,7 @@ impl Recorder {
     ) -> Result<Sequence, AuditError> {
         let question = draft.question;
         let mut journal = Journal::open(transaction, self.chain)?;
-        let class = match verdict {
-            Verdict::Signed { .. } => Class::Kept,
-            // A repeat may come in as many other bytes as the asker likes: it never displaces what was signed.
-            Verdict::Repeated { .. } | Verdict::Refused { .. } => Class::Refused,
-        };
+        let class = Class::of(verdict);
         if self.has_room(&journal, class) {
             let blob = Blob {
                 kind: BlobKind::Request,
@@ -458,6 +502,14 @@ impl Recorder {
         // Consistent after every statement, so a panic elsewhere changes nothing.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn signed_policy(chain: ChainId, approval: &Approval) -> Result<(Digest, Blob), AuditError> {
+    let bytes = postcard::to_allocvec(&approval.signed)
+        .map_err(|error| AuditError::Provisioning(error.to_string()))?;
+    let kind = BlobKind::SignedPolicy;
+    let blob = Blob { kind, bytes };
+    Ok((blob.digest(chain), blob))
 }
 
 /// An entry without its verdict.

@@ -1,5 +1,7 @@
 //! Asks the core again: from the states that a log begins with, every decision must come out as it is recorded.
 
+mod officers;
+
 use super::archive::Archive;
 use super::entry::{
     BlobKind, Decided, Entry, Event, Sequence, Standing, StateName, UnixMillis, Verdict,
@@ -31,8 +33,12 @@ use thiserror::Error;
 pub struct Replayed {
     /// Decisions that the core took again, with the same result in every part.
     pub identical: u64,
+    /// Starts and segments whose policy officers had signed as the log says.
+    pub approvals: u64,
     /// Decisions whose evidence is not here.
     pub without_evidence: u64,
+    /// Starts and segments whose policy's signatures are not here, or the state that remembers it.
+    pub without_approval: u64,
     /// Decisions on a state that is not known: a signature before them is without evidence, or the log's beginning is.
     pub without_state: u64,
     /// Versions that decided, other than this one: where rules changed since, a difference need not be a fault.
@@ -42,7 +48,7 @@ pub struct Replayed {
 impl Replayed {
     /// Whether nothing was left out.
     pub const fn is_complete(&self) -> bool {
-        self.without_evidence == 0 && self.without_state == 0
+        self.without_evidence == 0 && self.without_approval == 0 && self.without_state == 0
     }
 }
 
@@ -157,6 +163,8 @@ impl<'a> Player<'a> {
             match &entry.event {
                 Event::Standing(standing) => self.standing(sequence, standing)?,
                 Event::Decided(decided) => self.decided((sequence, entry.time), decided)?,
+                Event::Stated(stated) => self.stated(sequence, stated)?,
+                Event::Approved(approved) => self.approved(sequence, approved)?,
                 Event::Counted(_) => {}
             }
             sequence = sequence.next();
@@ -355,11 +363,9 @@ impl<'a> Player<'a> {
             Request::BitcoinHeaders(headers) => judge::<HeaderChain, _>(sequence, state, |state| {
                 signer.bitcoin_headers(state, Some(context.time), headers)
             }),
-            Request::Status => Err(unusable(
-                sequence,
-                "request",
-                "no decision is made about it",
-            )),
+            Request::Status | Request::Challenge | Request::Statement(_) => {
+                Err(unusable(sequence, "request", "nothing is signed about it"))
+            }
         }
     }
 

@@ -25,7 +25,9 @@ impl fmt::Display for Line<'_> {
             Event::Decided(decided) => {
                 let (operation, request) = (decided.operation.name(), decided.request);
                 match &decided.verdict {
-                    Verdict::Signed { .. } => write!(f, "yes, {operation} of {request}")?,
+                    Verdict::Signed { .. } | Verdict::Accepted => {
+                        write!(f, "yes, {operation} of {request}")?;
+                    }
                     Verdict::Repeated { .. } => {
                         write!(f, "yes, {operation} of {request} as recorded")?;
                     }
@@ -57,6 +59,29 @@ impl fmt::Display for Line<'_> {
                 }
                 write!(f, " {} refusals without an entry", counted.unrecorded)
             }
+            Event::Stated(stated) => {
+                let evidence = stated.evidence;
+                match &stated.verdict {
+                    Verdict::Refused {
+                        rule,
+                        expected,
+                        found,
+                    } => write!(
+                        f,
+                        "no, statement {evidence} of officers by rule {rule}: expected {expected}, found {found}"
+                    )?,
+                    Verdict::Accepted | Verdict::Signed { .. } | Verdict::Repeated { .. } => {
+                        write!(f, "yes, statement {evidence} of officers")?;
+                    }
+                }
+                write!(f, "; handed in by {} ", stated.role)?;
+                write_hex(f, &stated.certificate)
+            }
+            Event::Approved(approved) => write!(
+                f,
+                "policy in force as officers signed it: {}",
+                approved.policy
+            ),
         }
     }
 }

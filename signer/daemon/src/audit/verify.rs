@@ -2,7 +2,9 @@
 
 use super::archive::{Archive, ArchiveError};
 use super::checkpoint::AuditPublicKey;
-use super::entry::{Decided, Entry, Event, Sequence, Standing, StateName, Verdict, entry_hash};
+use super::entry::{
+    Changed, Decided, Entry, Event, Sequence, Standing, StateName, Stated, Verdict, entry_hash,
+};
 use super::named::Named as _;
 use alys_protocol::bytes::Digest;
 use alys_protocol::units::ChainId;
@@ -40,6 +42,8 @@ pub struct Report {
     pub repeated: u64,
     /// Refusals.
     pub refused: u64,
+    /// Statements of officers that were accepted.
+    pub statements: u64,
     /// Decisions whose evidence is not here: it was removed by age, or never stored because the disk was nearly full.
     pub without_evidence: u64,
 }
@@ -197,6 +201,7 @@ impl<'a> Walk<'a> {
                 signed: 0,
                 repeated: 0,
                 refused: 0,
+                statements: 0,
                 without_evidence: 0,
             },
         }
@@ -222,6 +227,15 @@ impl<'a> Walk<'a> {
         match &entry.event {
             Event::Standing(standing) => self.standing(sequence, standing)?,
             Event::Decided(decided) => self.decided(archive, sequence, decided)?,
+            Event::Stated(stated) => self.stated(archive, sequence, stated)?,
+            Event::Approved(approved) => {
+                let change = Changed {
+                    name: StateName::Admin,
+                    before: approved.before,
+                    after: approved.after,
+                };
+                self.changed(sequence, &change)?;
+            }
             Event::Counted(counted) => {
                 if let Some(repeats) = counted.repeats.iter().find(|row| row.entry >= sequence) {
                     return Err(contradiction(
@@ -266,29 +280,60 @@ impl<'a> Walk<'a> {
             same(sequence, "chain spec", standing.spec, decided.spec)?;
             same(sequence, "policy", standing.policy, decided.policy)?;
         }
-        self.state(sequence, decided.state, decided.before)?;
-        let count = match &decided.verdict {
-            Verdict::Signed { .. } => &mut self.report.signed,
-            Verdict::Repeated { .. } => &mut self.report.repeated,
-            Verdict::Refused { .. } => &mut self.report.refused,
+        let change = Changed {
+            name: decided.state,
+            before: decided.before,
+            after: decided.after,
+        };
+        self.judged(sequence, &decided.verdict, &[change])?;
+        self.evidence(archive, decided.evidence);
+        Ok(())
+    }
+
+    fn stated(
+        &mut self,
+        archive: &Archive,
+        sequence: Sequence,
+        stated: &Stated,
+    ) -> Result<(), Break> {
+        self.judged(sequence, &stated.verdict, &stated.states)?;
+        self.evidence(archive, stated.evidence);
+        Ok(())
+    }
+
+    /// Counts a verdict; only a new yes changes states.
+    fn judged(
+        &mut self,
+        sequence: Sequence,
+        verdict: &Verdict,
+        states: &[Changed],
+    ) -> Result<(), Break> {
+        let (count, changes) = match verdict {
+            Verdict::Signed { .. } => (&mut self.report.signed, true),
+            Verdict::Accepted => (&mut self.report.statements, true),
+            Verdict::Repeated { .. } => (&mut self.report.repeated, false),
+            Verdict::Refused { .. } => (&mut self.report.refused, false),
         };
         *count = count.saturating_add(1);
-        match &decided.verdict {
-            Verdict::Signed { .. } => {}
-            Verdict::Repeated { .. } | Verdict::Refused { .. } => {
-                same(
-                    sequence,
-                    "an unchanged state",
-                    decided.before,
-                    decided.after,
-                )?;
+        for state in states {
+            if !changes {
+                same(sequence, "an unchanged state", state.before, state.after)?;
             }
-        }
-        self.states.insert(decided.state, decided.after);
-        if !archive.has_blob(decided.evidence) {
-            self.report.without_evidence = self.report.without_evidence.saturating_add(1);
+            self.changed(sequence, state)?;
         }
         Ok(())
+    }
+
+    fn changed(&mut self, sequence: Sequence, state: &Changed) -> Result<(), Break> {
+        self.state(sequence, state.name, state.before)?;
+        self.states.insert(state.name, state.after);
+        Ok(())
+    }
+
+    fn evidence(&mut self, archive: &Archive, evidence: Digest) {
+        if !archive.has_blob(evidence) {
+            self.report.without_evidence = self.report.without_evidence.saturating_add(1);
+        }
     }
 
     /// A state is what the last entry about it left.

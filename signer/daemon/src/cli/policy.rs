@@ -1,6 +1,6 @@
 //! `alys-signer policy`: looks at policies, changes nothing.
 
-use super::{CliError, io_error, print, read_chain};
+use super::{CliError, print, read_chain, say};
 use crate::audit::cli::{AuditCliError, Source};
 use crate::audit::replay::{Change, Replayed, simulate};
 use crate::audit::verify::{Expectations, verify};
@@ -11,7 +11,6 @@ use alys_signer_core::admin;
 use alys_signer_core::policy::{Iteration, PolicyFile};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// `policy`.
@@ -137,15 +136,11 @@ fn check(arguments: &PolicyFileArguments) -> Result<(), CliError> {
         let config = Config::load(path, &Overrides::default())?;
         let officers = config.officers.trusted()?;
         let signed = read.verify(&read_chain(&config.chain_spec)?, &officers)?;
-        let distinct: std::collections::BTreeSet<_> = signed.into_iter().collect();
+        let distinct: std::collections::BTreeSet<_> = signed.officers.into_iter().collect();
         checked.signed = Some(distinct.len());
         checked.officers = Some(officers.officers().count());
         checked.threshold = Some(officers.officers().threshold());
         checked.not_checked = "whether the signer has had a newer one: it says so when it starts";
     }
     print(&checked)
-}
-
-fn say(text: &str) -> Result<(), CliError> {
-    writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
 }

@@ -1,6 +1,6 @@
 //! Whose signatures count, as the configuration names them.
 
-use alys_signer_core::admin::{OfficerKey, Officers, OfficersError};
+use alys_signer_core::admin::{MAX_OFFICERS, OfficerKey, Officers, OfficersError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{Error, PublicKey, Signature};
@@ -87,14 +87,34 @@ impl TrustedOfficers {
         &self.officers
     }
 
-    /// The officer whose signature this is, or in words what it is instead.
+    /// The officers whose signatures these are, as texts of `.minisig` files.
+    ///
+    /// # Errors
+    /// - as [`TrustedOfficers::signer`], for the first that is none; or that there are more than officers can be.
+    pub fn signers<'a>(
+        &self,
+        bytes: &[u8],
+        signatures: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<OfficerKey>, String> {
+        let mut signers = Vec::new();
+        for text in signatures {
+            if signers.len() >= MAX_OFFICERS {
+                return Err(format!("more than {MAX_OFFICERS} signatures"));
+            }
+            signers.push(self.signer(bytes, text)?);
+        }
+        Ok(signers)
+    }
+
+    /// The officer whose signature this is, or in words what it is instead. `signature` is the text of a `.minisig` file.
     ///
     /// # Errors
     /// - what was found in place of an officer's signature over `bytes`.
-    pub fn signer(&self, bytes: &[u8], signature: &Signature) -> Result<OfficerKey, String> {
+    pub fn signer(&self, bytes: &[u8], signature: &str) -> Result<OfficerKey, String> {
+        let signature = Signature::decode(signature).map_err(|error| error.to_string())?;
         let mut found = "one by a key that is no officer's".to_owned();
         for (key, public) in &self.keys {
-            match public.verify(bytes, signature, false) {
+            match public.verify(bytes, &signature, false) {
                 Ok(()) => return Ok(*key),
                 Err(Error::UnexpectedKeyId) => {}
                 Err(Error::UnexpectedAlgorithm) => {

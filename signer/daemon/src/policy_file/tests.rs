@@ -67,8 +67,8 @@ impl Folder {
         ReadPolicy::read(&self.path("policy.toml"))
             .and_then(|policy| {
                 let signers = policy.signers(&officers)?;
-                policy.refused(admin::quorum(officers.officers(), &signers))?;
-                Ok(signers.len())
+                policy.refused(admin::quorum(officers.officers(), &signers.officers))?;
+                Ok(signers.officers.len())
             })
             .map_err(|error| error.to_string())
     }
@@ -323,7 +323,7 @@ fn minisigns_own_signatures_count() {
     let officers = config.trusted().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/policy-1.toml");
     let signers = ReadPolicy::read(&path).unwrap().signers(&officers).unwrap();
-    assert!(admin::quorum(officers.officers(), &signers).is_ok());
+    assert!(admin::quorum(officers.officers(), &signers.officers).is_ok());
     // Over the bare file (minisign -l): an officer's tools may offer it for other purposes, so it does not count.
     let folder = Folder::new();
     folder.write(

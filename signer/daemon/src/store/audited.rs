@@ -1,6 +1,6 @@
 //! What the audit log needs of the store: its transactions, and states as bytes.
 
-use super::{CACHE_BYTES, STATE, STATE_VERSION, Store, StoreError, Stored, begin, decode, disk};
+use super::{CACHE_BYTES, STATE, Store, StoreError, Stored, begin, decode, disk};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     WriteTransaction,
@@ -38,17 +38,14 @@ pub(crate) fn load_bytes(
     let table = transaction.open_table(STATE).map_err(disk)?;
     let row = table.get(key).map_err(disk)?;
     row.map(|row| row.value().to_vec())
-        .ok_or(StoreError::Damaged {
-            entry: key,
-            version: STATE_VERSION,
-        })
+        .ok_or(StoreError::NoEntry(key))
 }
 
 /// A state as it would be stored.
 pub(crate) fn encode<S: Stored>(state: &S) -> Result<Vec<u8>, StoreError> {
-    postcard::to_extend(state, vec![STATE_VERSION]).map_err(|_| StoreError::Damaged {
+    postcard::to_extend(state, vec![S::VERSION]).map_err(|_| StoreError::Damaged {
         entry: S::KEY,
-        version: STATE_VERSION,
+        version: S::VERSION,
     })
 }
 

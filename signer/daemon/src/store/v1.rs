@@ -220,7 +220,7 @@ mod tests {
             let transaction = begin(&database).unwrap();
             {
                 let mut meta = transaction.open_table(META).unwrap();
-                let newer: &[u8] = b"alys-signer-state/4";
+                let newer: &[u8] = b"alys-signer-state/5";
                 meta.insert(FORMAT_KEY, newer).unwrap();
             }
             transaction.commit().unwrap();
@@ -230,7 +230,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("expected format alys-signer-state/3, found alys-signer-state/4"),
+            error.contains("expected format alys-signer-state/4, found alys-signer-state/5"),
             "{error}"
         );
     }

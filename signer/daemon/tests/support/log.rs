@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+use crate::support::Officers;
 use crate::support::fixtures::pegout::{Plan, request};
 use crate::support::fixtures::{Card, Honest, Link, spec};
 use alys_protocol::bls::BlsSignature;
@@ -15,26 +16,29 @@ use alys_protocol::hash::{INTENT, TaggedHasher};
 use alys_protocol::header::Header as BlockHeader;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
-    ApproveRequest, PROTOCOL_VERSION, PegOutRequest, Reply, Request, RequestEnvelope,
+    ApproveRequest, Challenge, PROTOCOL_VERSION, PegOutRequest, Reply, Request, RequestEnvelope,
+    SignerStatus,
 };
 use alys_protocol::spec::{Chain, SchnorrPublicKeyBytes};
-use alys_protocol::units::{BtcHeight, MemberId, Slot};
+use alys_protocol::units::{BtcHeight, MemberId, Slot, StatementNumber};
 use alys_signer::audit::archive::{Header, MAGIC, Record, Writer};
 use alys_signer::audit::entry::{
-    Cause, Decided, Event, Randomness, Repeats, StateName, TurnedAway, Verdict, entry_hash,
+    Cause, Decided, Event, Randomness, Repeats, StateName, Stated, TurnedAway, Verdict, entry_hash,
 };
 use alys_signer::audit::{
-    Archive, AuditKey, AuditLimits, AuditPublicKey, Entry, Recorder, Sequence, UnixMillis, create,
-    export, open_state,
+    Approval, Archive, AuditKey, AuditLimits, AuditPublicKey, Entry, Recorder, Sequence,
+    UnixMillis, create, export, open_state,
 };
 use alys_signer::authority::Operation;
 use alys_signer::circumstances::Circumstances;
-use alys_signer::counter::{FileCounter, OutsideCounter as _};
+use alys_signer::counter::{FileCounter, OutsideCounter};
 use alys_signer::engine::{Asker, Engine};
 use alys_signer::keys::Keys;
 use alys_signer::limits::Fingerprint;
+use alys_signer::policy_file::ReadPolicy;
 use alys_signer::store::Store;
 use alys_signer_client::Role;
+use alys_signer_core::admin::statement::{Act, Statement};
 use alys_signer_core::clock::WindowTime;
 use alys_signer_core::{Policy, Signer};
 use std::cell::RefCell;
@@ -82,9 +86,12 @@ pub fn intent(message: &[u8; 32]) -> Digest {
 pub struct Session {
     directory: tempfile::TempDir,
     keys: [u8; alys_signer::keys::SECRET_BYTES],
+    pub officers: Arc<Officers>,
     pub honest: Honest,
     engine: RefCell<Option<Arc<Engine>>>,
     key: AuditPublicKey,
+    /// Whether there is an outside counter.
+    pub counter: bool,
     /// Intents of the signatures under blocks that were given.
     pub given: Vec<Digest>,
 }
@@ -118,9 +125,11 @@ impl Session {
         let session = Self {
             directory,
             keys: *keys.to_secret_bytes(),
+            officers: Arc::new(Officers::new()),
             honest: Honest::new(Chain::new(spec).unwrap()),
             engine: RefCell::new(None),
             key: AuditKey::generate().unwrap().public(),
+            counter: true,
             given: Vec::new(),
         };
         session.opened(limits)
@@ -129,20 +138,32 @@ impl Session {
     fn opened(mut self, limits: AuditLimits) -> Self {
         let keys = Keys::from_secret_bytes(&self.keys).unwrap();
         let (card, chain) = (keys.card(), self.honest.chain.clone());
-        let officers = Digest::new([3; 32]);
-        let store = Store::open(&self.state(), &card.bls, chain.digest(), officers).unwrap();
+        let config = self.officers.table();
+        let officers = config.trusted().unwrap();
+        let digest = officers.officers().digest();
+        let store = Store::open(&self.state(), &card.bls, chain.digest(), digest).unwrap();
         let policy = Policy::of_chain(&chain);
+        if !self.directory.path().join("policy.toml").exists() {
+            self.officers.publish(self.directory.path(), 1, &policy);
+        }
+        let read = ReadPolicy::read(&self.directory.path().join("policy.toml")).unwrap();
+        let signed = read.verify(&chain, &officers).unwrap();
+        let approval = Approval::new(read, signed, officers.clone(), config);
         let signer = Signer::new(chain, policy, &card.bls, &card.schnorr).unwrap();
-        let recorder = Recorder::start(store, &signer, &keys, limits, now()).unwrap();
+        let recorder = Recorder::start(store, &signer, &keys, &approval, limits, now()).unwrap();
         self.key = recorder.public_key();
-        let counter = Box::new(FileCounter::new(self.directory.path().join("counter")));
-        let circumstances = Circumstances::start(&recorder, &signer, Some(counter), 1).unwrap();
-        let engine = Engine::new(signer, keys, recorder, circumstances, false);
+        let path = self.directory.path().join("counter");
+        let counter: Option<Box<dyn OutsideCounter>> = match self.counter {
+            true => Some(Box::new(FileCounter::new(path))),
+            false => None,
+        };
+        let circumstances = Circumstances::start(&recorder, &signer, counter, 1).unwrap();
+        let engine = Engine::new(signer, keys, recorder, circumstances, officers, false);
         self.engine = RefCell::new(Some(Arc::new(engine)));
         self
     }
 
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.directory.path().join("state.redb")
     }
 
@@ -154,7 +175,7 @@ impl Session {
         self.engine.borrow().clone().expect("it is closed")
     }
 
-    fn close(&self) {
+    pub fn close(&self) {
         if let Some(engine) = self.engine.borrow_mut().take() {
             engine.close();
             assert_eq!(Arc::strong_count(&engine), 1);
@@ -166,9 +187,11 @@ impl Session {
         let placeholder = Self {
             directory: tempfile::tempdir().unwrap(),
             keys: self.keys,
+            officers: self.officers.clone(),
             honest: Honest::new(self.honest.chain.clone()),
             engine: RefCell::new(None),
             key: self.key,
+            counter: self.counter,
             given: Vec::new(),
         };
         let session = std::mem::replace(self, placeholder);
@@ -215,6 +238,46 @@ impl Session {
             Reply::Refused(refusal) => Err(refusal.rule),
             Reply::Error(error) => panic!("{error:?}"),
             reply => Ok(reply),
+        }
+    }
+
+    /// As an officer's certificate.
+    pub fn ask_as_officer(&self, request: &Request) -> Result<Reply, Rule> {
+        let asker = Asker {
+            role: Role::Officer,
+            certificate: Fingerprint([8; 32]),
+        };
+        match self.engine().handle(asker, &body(request), request) {
+            Reply::Refused(refusal) => Err(refusal.rule),
+            Reply::Error(error) => panic!("{error:?}"),
+            reply => Ok(reply),
+        }
+    }
+
+    /// What some officers say.
+    pub fn says(&self, number: u64, act: Act, by: &[usize]) -> Result<(), Rule> {
+        let statement = Statement {
+            chain_id: self.honest.chain.id(),
+            member: MemberId::new(0),
+            number: StatementNumber::new(number),
+            act,
+        };
+        let signed = self.officers.says(&statement, by);
+        self.ask_as_officer(&Request::Statement(Box::new(signed)))
+            .map(|reply| assert_eq!(reply, Reply::Stated(statement.number)))
+    }
+
+    pub fn status(&self) -> SignerStatus {
+        match self.ask_as_officer(&Request::Status) {
+            Ok(Reply::Status(status)) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn challenge(&self) -> Challenge {
+        match self.ask_as_officer(&Request::Challenge) {
+            Ok(Reply::Challenge(challenge)) => *challenge,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -369,6 +432,14 @@ pub fn rechain(records: &mut [Record]) -> Digest {
     previous
 }
 
+fn refused(rule: Rule, expected: &str, found: &str) -> Verdict {
+    Verdict::Refused {
+        rule,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
 /// An entry with each of its fields changed.
 pub fn mutations(original: &Entry) -> Vec<Entry> {
     let other = Digest::new([0xaa; 32]);
@@ -436,7 +507,8 @@ pub fn mutations(original: &Entry) -> Vec<Entry> {
                 it.state = match it.state {
                     StateName::Vote => StateName::PegOut,
                     StateName::PegOut => StateName::Bitcoin,
-                    StateName::Bitcoin => StateName::Vote,
+                    StateName::Bitcoin => StateName::Admin,
+                    StateName::Admin => StateName::Vote,
                 };
             });
             with(&|it| it.before = other);
@@ -455,16 +527,52 @@ pub fn mutations(original: &Entry) -> Vec<Entry> {
                     expected,
                     found,
                 } => {
-                    let refused = |rule: Rule, expected: &str, found: &str| Verdict::Refused {
-                        rule,
-                        expected: expected.to_owned(),
-                        found: found.to_owned(),
-                    };
                     with(&|it| it.verdict = refused(Rule::Paused, expected, found));
                     with(&|it| it.verdict = refused(*rule, "other", found));
                     with(&|it| it.verdict = refused(*rule, expected, "other"));
                     with(&|it| it.verdict = Verdict::Signed { intent: other });
                 }
+                Verdict::Accepted => panic!("{decided:?}"),
+            }
+        }
+        Event::Approved(_) => {
+            macro_rules! approved {
+                ($($field:ident),*) => {$(
+                    with(&|entry| {
+                        let Event::Approved(it) = &mut entry.event else { panic!() };
+                        it.$field = other;
+                    });
+                )*};
+            }
+            approved!(officers, policy, before, after);
+        }
+        Event::Stated(stated) => {
+            let mut with = |change: &dyn Fn(&mut Stated)| {
+                with(&|entry| {
+                    let Event::Stated(it) = &mut entry.event else {
+                        panic!()
+                    };
+                    change(it);
+                });
+            };
+            with(&|it| it.role = Role::Node);
+            with(&|it| it.certificate[31] ^= 1);
+            with(&|it| it.evidence = other);
+            with(&|it| it.officers = other);
+            with(&|it| it.inputs.slot = Slot::new(5));
+            with(&|it| it.challenge = Some(other));
+            with(&|it| it.states[1].after = other);
+            with(&|it| it.states.truncate(2));
+            with(&|it| {
+                it.lease = match it.lease {
+                    Some(_) => None,
+                    None => Some(Default::default()),
+                };
+            });
+            if stated.verdict == Verdict::Accepted {
+                with(&|it| it.verdict = refused(Rule::Quorum, "one", "other"));
+            } else {
+                with(&|it| it.verdict = Verdict::Accepted);
             }
         }
         Event::Counted(_) => {

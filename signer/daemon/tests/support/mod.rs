@@ -10,12 +10,17 @@
 #[path = "../../../core/tests/fixtures/mod.rs"]
 pub mod fixtures;
 
-use alys_protocol::signer::{Reply, Request, RequestEnvelope, decode_frame, encode_frame};
+use alys_protocol::bounded::BoundedVec;
+use alys_protocol::signer::{
+    Challenge, Reply, Request, RequestEnvelope, SignedStatement, decode_frame, encode_frame,
+};
 use alys_protocol::spec::Chain;
 use alys_signer::keys::MemberCard;
+use alys_signer::policy_file::OfficersConfig;
 use alys_signer_client::role::DEFAULT_SERVER_NAME;
 use alys_signer_client::{ClientConfig, Expected, Role, SignerClient, frame, pem};
 use alys_signer_core::Policy;
+use alys_signer_core::admin::statement::{Act, Statement};
 use alys_signer_core::policy::{Iteration, PolicyFile, PolicyFormat};
 use fixtures::{Card, Honest};
 use minisign::KeyPair as KeyPairOfOfficer;
@@ -98,6 +103,34 @@ impl Officers {
         format!("[officers]\nthreshold = 2\nkeys = {keys:?}\n")
     }
 
+    /// As a signer's configuration has them.
+    pub fn table(&self) -> OfficersConfig {
+        OfficersConfig {
+            threshold: 2,
+            keys: self.0.iter().map(|pair| pair.pk.to_base64()).collect(),
+        }
+    }
+
+    /// One officer's signature.
+    pub fn signature(&self, officer: usize, text: &str) -> String {
+        let pair = &self.0[officer];
+        let signature = minisign::sign(Some(&pair.pk), &pair.sk, text.as_bytes(), None, None);
+        signature.unwrap().into_string()
+    }
+
+    /// A statement signed by some officers.
+    pub fn says(&self, statement: &Statement, by: &[usize]) -> SignedStatement {
+        let text = toml::to_string(statement).unwrap();
+        let signatures = by.iter().map(|officer| {
+            let signature = self.signature(*officer, &text).into_bytes();
+            BoundedVec::new(signature).unwrap()
+        });
+        SignedStatement {
+            signatures: BoundedVec::new(signatures.collect()).unwrap(),
+            text: BoundedVec::new(text.into_bytes()).unwrap(),
+        }
+    }
+
     /// Writes a policy that the first two officers signed.
     pub fn publish(&self, folder: &Path, iteration: u64, policy: &Policy) {
         let file = PolicyFile {
@@ -114,11 +147,10 @@ impl Officers {
     }
 
     pub fn sign(&self, folder: &Path, officer: usize, text: &str) {
-        let pair = &self.0[officer];
-        let signature = minisign::sign(Some(&pair.pk), &pair.sk, text.as_bytes(), None, None);
+        let signature = self.signature(officer, text);
         write(
             &folder.join(format!("policy.toml.{officer}.minisig")),
-            &signature.unwrap().into_string(),
+            &signature,
         );
     }
 }
@@ -293,6 +325,17 @@ impl Rig {
         )
     }
 
+    /// What two officers say first.
+    pub fn says(&self, challenge: &Challenge, act: Act) -> SignedStatement {
+        let statement = Statement {
+            chain_id: challenge.chain_id,
+            member: challenge.member,
+            number: challenge.last_statement.checked_add(1).unwrap(),
+            act,
+        };
+        self.officers.says(&statement, &[0, 1])
+    }
+
     pub fn expected(&self) -> Expected {
         Expected {
             chain_id: self.honest.chain.id(),
@@ -376,6 +419,19 @@ fn spawn(config: &Path, arguments: &[&str], log: &Path) -> Child {
     // It may have ended before it asks.
     let _ = writeln!(stdin, "{PASSPHRASE}");
     child
+}
+
+/// Runs a command that opens no keys.
+pub fn bare_command(config: &Path, arguments: &[&str]) -> Output {
+    let config = ["--config", config.to_str().unwrap()];
+    plain_command(&[arguments, &config].concat(), Path::new("."))
+}
+
+/// Runs a command in a folder.
+pub fn plain_command(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(program());
+    command.args(arguments).current_dir(folder);
+    command.output().unwrap()
 }
 
 /// Runs a command that ends by itself.

@@ -19,9 +19,9 @@ fn moment() -> Moment {
     Moment {
         chain: ChainId::new(7),
         member: MemberId::new(2),
-        last: Some(StatementNumber::new(5)),
         challenge: Some(Digest::new([9; 32])),
         slot: Slot::new(100),
+        window: NOW,
         horizon_slots: 3,
     }
 }
@@ -37,15 +37,37 @@ fn vouched() -> Vouched {
 
 fn says(act: Act) -> Statement {
     Statement {
-        chain: ChainId::new(7),
+        chain_id: ChainId::new(7),
         member: MemberId::new(2),
         number: StatementNumber::new(6),
         act,
     }
 }
 
+fn governed(last: u64) -> Governed {
+    Governed {
+        admin: AdminState {
+            statement: StatementNumber::new(last),
+            ..AdminState::default()
+        },
+        vote: VoteState::default(),
+        pegout: old_pegouts(),
+    }
+}
+
+fn judge_after(
+    last: u64,
+    moment: &Moment,
+    said: &Statement,
+    signed: &[OfficerKey],
+) -> Result<(), Rule> {
+    obey(&governed(last), moment, &officers(), said, signed)
+        .map(drop)
+        .map_err(|refusal| refusal.rule)
+}
+
 fn judge(moment: &Moment, said: &Statement, signed: &[OfficerKey]) -> Result<(), Rule> {
-    statement(moment, &officers(), said, signed).map_err(|refusal| refusal.rule)
+    judge_after(5, moment, said, signed)
 }
 
 #[test]
@@ -92,14 +114,14 @@ fn a_statement_counts_once_and_for_one_signer() {
                 "{act:?} {number}"
             );
         }
-        let mut first = moment();
-        first.last = None;
-        let mut said = says(act);
-        said.number = StatementNumber::new(0);
-        assert_eq!(judge(&first, &said, &signed), Ok(()));
+        for (number, verdict) in [(0, Err(Rule::Iteration)), (1, Ok(()))] {
+            let mut said = says(act);
+            said.number = StatementNumber::new(number);
+            assert_eq!(judge_after(0, &moment(), &said, &signed), verdict);
+        }
 
         let mut said = says(act);
-        said.chain = ChainId::new(8);
+        said.chain_id = ChainId::new(8);
         assert_eq!(judge(&moment(), &said, &signed), Err(Rule::Chain));
         let mut said = says(act);
         said.member = MemberId::new(3);
@@ -118,6 +140,8 @@ fn vouching_answers_the_open_challenge_with_a_floor_beyond_the_horizon() {
     };
     assert_eq!(fresh(&moment(), 9, 104), Ok(()));
     assert_eq!(fresh(&moment(), 9, 103), Err(Rule::Fresh));
+    assert_eq!(fresh(&moment(), 9, 103 + MAX_FLOOR_SLOTS), Ok(()));
+    assert_eq!(fresh(&moment(), 9, 104 + MAX_FLOOR_SLOTS), Err(Rule::Fresh));
     assert_eq!(fresh(&moment(), 9, 0), Err(Rule::Fresh));
     assert_eq!(fresh(&moment(), 8, 104), Err(Rule::Fresh));
     let mut none_open = moment();
@@ -126,6 +150,30 @@ fn vouching_answers_the_open_challenge_with_a_floor_beyond_the_horizon() {
     let mut end_of_time = moment();
     end_of_time.slot = Slot::new(u64::MAX);
     assert_eq!(fresh(&end_of_time, 9, u64::MAX), Err(Rule::Fresh));
+}
+
+#[test]
+fn each_act_changes_its_states_and_takes_the_number() {
+    let before = governed(5);
+    let mut resumed = before.clone();
+    resumed.pegout.paused = false;
+    let signed = [key(1), key(2)];
+    for act in [Act::Pause, Act::Resume, Act::Fresh(vouched())] {
+        for start in [&before, &resumed] {
+            let after = obey(start, &moment(), &officers(), &says(act), &signed).unwrap();
+            assert_eq!(after.admin.statement, StatementNumber::new(6));
+            assert_eq!(after.admin.policy, start.admin.policy);
+            let (vote, pegout) = match act {
+                Act::Pause => (start.vote.clone(), start.pegout.with_paused(true)),
+                Act::Resume => (start.vote.clone(), start.pegout.with_paused(false)),
+                Act::Fresh(vouched) => (
+                    start.vote.vouched(&vouched, NOW),
+                    start.pegout.vouched(&vouched, NOW),
+                ),
+            };
+            assert_eq!((after.vote, after.pegout), (vote, pegout), "{act:?}");
+        }
+    }
 }
 
 #[test]
