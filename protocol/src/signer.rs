@@ -410,17 +410,21 @@ pub fn encode_frame<T: Serialize>(message: &T) -> Result<alloc::vec::Vec<u8>, Fr
     Ok(frame)
 }
 
-/// Decodes the body of a frame; every byte must belong to the message.
+/// Decodes the body of a frame; every byte must belong to the message, and be as [`encode_frame`] writes it: postcard
+/// also reads numbers with more bytes than they need.
 ///
 /// # Errors
 /// - [`FrameError::TooLong`] above [`MAX_FRAME_BYTES`];
-/// - [`FrameError::Malformed`] where it is no message, or bytes are left over.
-pub fn decode_frame<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
+/// - [`FrameError::Malformed`] where it is no message, bytes are left over, or it is written at greater length.
+pub fn decode_frame<'a, T: Serialize + Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
     if body.len() > MAX_FRAME_BYTES {
         return Err(FrameError::TooLong { found: body.len() });
     }
     match postcard::take_from_bytes(body) {
-        Ok((message, [])) => Ok(message),
+        Ok((message, [])) => match postcard::to_allocvec(&message) {
+            Ok(again) if again == body => Ok(message),
+            Ok(_) | Err(_) => Err(FrameError::Malformed("not the shortest encoding of one")),
+        },
         Ok(_) => Err(FrameError::Malformed("bytes after the message")),
         Err(_) => Err(FrameError::Malformed("not the encoding of one")),
     }
