@@ -14,6 +14,7 @@ use crate::card::{CardError, MemberCard};
 use crate::check::{self, CheckError, check};
 use crate::config::{self, BitcoinConfig, ConfigError, Iteration, NodeConfig, SignerConfig};
 use crate::officer::{Officer, OfficerError, OfficersConfig};
+use crate::paper::{Paper, PaperError};
 use crate::parameters::{Parameters, ParametersError, Regtest};
 use alys_protocol::spec::{Chain, SpecError};
 use alys_protocol::units::{BtcHeight, ChainId, MemberId};
@@ -41,6 +42,8 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Officer(#[from] OfficerError),
+    #[error(transparent)]
+    Paper(#[from] PaperError),
     #[error(transparent)]
     Spec(#[from] SpecError),
     #[error("the passphrase cannot be read: {0}")]
@@ -152,37 +155,43 @@ fn make_chain(arguments: Assemble) -> Result<(), CliError> {
 }
 
 fn officer(command: OfficerCommand) -> Result<(), CliError> {
-    let OfficerCommand::Create {
-        name,
-        output,
-        passphrase_fd,
-    } = command;
-    let passphrase = passphrase::read(passphrase_fd, true).map_err(CliError::Passphrase)?;
-    Officer::create(&output, &name, &passphrase)?;
+    match command {
+        OfficerCommand::Create {
+            name,
+            output,
+            passphrase_fd,
+        } => {
+            let passphrase = passphrase::read(passphrase_fd, true).map_err(CliError::Passphrase)?;
+            Officer::create(&output, &name, &passphrase)?;
+        }
+        OfficerCommand::Sign {
+            key,
+            before,
+            file,
+            passphrase_fd,
+        } => {
+            let paper = Paper::read(&file)?;
+            writeln!(io::stdout(), "{}", paper.explain(before.as_deref())?)?;
+            let passphrase =
+                passphrase::read(passphrase_fd, false).map_err(CliError::Passphrase)?;
+            Officer::open(&key, &passphrase)?.sign(&paper)?;
+        }
+    }
     Ok(())
 }
 
 fn policy(command: PolicyCommand) -> Result<(), CliError> {
-    match command {
-        PolicyCommand::Template {
-            parameters,
-            iteration,
-            output,
-        } => {
-            let parameters = Parameters::read(&parameters)?;
-            config::write_policy(&output, &parameters, Iteration::new(iteration))?;
-        }
-        PolicyCommand::Sign {
-            key,
-            policy,
-            passphrase_fd,
-        } => {
-            let passphrase =
-                passphrase::read(passphrase_fd, false).map_err(CliError::Passphrase)?;
-            Officer::open(&key, &passphrase)?.sign(&policy)?;
-        }
-    }
-    Ok(())
+    let PolicyCommand::Template {
+        parameters,
+        iteration,
+        output,
+    } = command;
+    let parameters = Parameters::read(&parameters)?;
+    Ok(config::write_policy(
+        &output,
+        &parameters,
+        Iteration::new(iteration),
+    )?)
 }
 
 fn configs(command: Configs) -> Result<(), CliError> {

@@ -7,6 +7,7 @@
 //! | [`mod@check`] | what a chain spec means, for people to compare before genesis |
 //! | [`config`] | configuration files of signers and nodes, and the policy to start from |
 //! | [`officer`] | officers' keys and signatures |
+//! | [`paper`] | what they sign |
 //!
 //! Members' keys are not made here: `alys-signer init` makes them where they stay, and prints the public card that
 //! [`assemble()`] takes.
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod files;
 pub mod officer;
+pub mod paper;
 pub mod parameters;
 
 pub use assemble::{AssembleError, assemble};
@@ -26,4 +28,5 @@ pub use ca::{CaError, CertificateAuthority, Credentials};
 pub use card::MemberCard;
 pub use check::{CheckError, Report, check};
 pub use officer::{Officer, OfficerError, OfficersConfig};
+pub use paper::{Paper, PaperError};
 pub use parameters::{MemberParameters, Parameters, Regtest};

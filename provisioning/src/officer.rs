@@ -115,27 +115,26 @@ impl Officer {
         })
     }
 
-    /// Signs a policy: `POLICY.NAME.minisig` beside it. Gives that path.
+    /// Signs a policy or a statement: `FILE.NAME.minisig` beside it. Gives that path.
     ///
     /// # Errors
-    /// - [`OfficerError`] where a file cannot be read, or the signature exists or cannot be written.
-    pub fn sign(&self, policy: &Path) -> Result<PathBuf, OfficerError> {
-        let text = files::read(policy)?;
-        let mut name = policy.file_name().unwrap_or_default().to_owned();
+    /// - [`OfficerError`] where the signature exists or cannot be written.
+    pub fn sign(&self, paper: &Paper) -> Result<PathBuf, OfficerError> {
+        let mut name = paper.path().file_name().unwrap_or_default().to_owned();
         let comment = format!("{} by {}", name.to_string_lossy(), self.name);
         let signature = minisign::sign(
             Some(&self.public),
             &self.secret,
-            text.as_bytes(),
+            paper.text().as_bytes(),
             Some(&comment),
             None,
         )
         .map_err(|error| OfficerError::Key {
-            path: policy.to_owned(),
+            path: paper.path().to_owned(),
             error,
         })?;
         name.push(format!(".{}.{SIGNATURE_SUFFIX}", self.name));
-        let path = policy.with_file_name(name);
+        let path = paper.path().with_file_name(name);
         files::write_new(&path, signature.into_string().as_bytes(), Readers::All)?;
         Ok(path)
     }

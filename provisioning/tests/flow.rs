@@ -62,9 +62,10 @@ fn with_input(folder: &Path, arguments: &str, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn succeed_with(folder: &Path, arguments: &str, input: &str) {
+fn succeed_with(folder: &Path, arguments: &str, input: &str) -> String {
     let output = with_input(folder, arguments, input);
     assert!(output.status.success(), "{arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 const PASSPHRASE: &str = "marble-thicket-77\n";
@@ -82,11 +83,64 @@ fn officers(home: &Path) {
     );
     let wrong = with_input(
         home,
-        "policy sign --key officers/ann.key officers/policy.toml",
+        "officer sign --key officers/ann.key officers/policy.toml",
         "marble-thicket-78\n",
     );
     assert!(!wrong.status.success());
     assert!(!home.join("officers/policy.toml.ann.minisig").exists());
+}
+
+/// A policy beside the one before, a statement, and a file that is neither.
+fn officers_see_what_they_sign(home: &Path) {
+    let text = std::fs::read_to_string(home.join("officers/policy.toml")).unwrap();
+    let looser = text
+        .replace("iteration = 1", "iteration = 2")
+        .replace("slot_horizon_slots = 2", "slot_horizon_slots = 3");
+    assert_ne!(looser, text);
+    let write = |name: &str, text: &str| {
+        let path = home.join("officers").join(name);
+        alys_provision::files::write_new(
+            &path,
+            text.as_bytes(),
+            alys_provision::files::Readers::All,
+        )
+        .unwrap();
+    };
+    write("second.toml", &looser);
+    let said = succeed_with(
+        home,
+        "officer sign --key officers/ben.key --before officers/policy.toml officers/second.toml",
+        PASSPHRASE,
+    );
+    assert!(
+        said.contains("slot_horizon_slots: 2 -> 3 (looser)"),
+        "{said}"
+    );
+    let pause = "chain_id = 7\nmember = 2\nnumber = 9\nact = 'pause'\n# not a pause at all\n";
+    write("pause.toml", pause);
+    let said = succeed_with(
+        home,
+        "officer sign --key officers/ben.key officers/pause.toml",
+        PASSPHRASE,
+    );
+    assert!(
+        said.contains("member 2 of chain 7") && said.contains("PAUSE"),
+        "{said}"
+    );
+    assert!(home.join("officers/pause.toml.ben.minisig").exists());
+    write("letter.toml", "dear = 'signer'\n");
+    for (file, why) in [
+        ("letter.toml", "expected a policy or a statement"),
+        ("second.toml --before officers/pause.toml", "to compare"),
+    ] {
+        let sign = format!("officer sign --key officers/cat.key officers/{file}");
+        let refused = with_input(home, &sign, PASSPHRASE);
+        assert!(!refused.status.success());
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(!home.join("officers/letter.toml.cat.minisig").exists());
+    assert!(!home.join("officers/second.toml.cat.minisig").exists());
 }
 
 fn write_card(path: &Path, seed: u8) {
@@ -158,18 +212,19 @@ fn from_cards_to_a_chain_that_signers_accept() {
     let error = policy.verify(&chain, &officers).unwrap_err().to_string();
     assert!(error.contains("rule quorum"), "{error}");
     for name in ["ann", "cat"] {
-        let sign = format!("policy sign --key officers/{name}.key officers/policy.toml");
+        let sign = format!("officer sign --key officers/{name}.key officers/policy.toml");
         succeed_with(home, &sign, PASSPHRASE);
         assert!(
             home.join(format!("officers/policy.toml.{name}.minisig"))
                 .exists()
         );
     }
-    assert_eq!(policy.verify(&chain, &officers).unwrap().len(), 2);
+    assert_eq!(policy.verify(&chain, &officers).unwrap().officers.len(), 2);
     assert_eq!(
         policy.file.policy,
         alys_signer_core::Policy::of_chain(&chain)
     );
+    officers_see_what_they_sign(home);
     let card = MemberCard::read(&home.join("carol.json")).unwrap();
     let signer =
         alys_signer_core::Signer::new(chain, policy.file.policy, &card.bls, &card.schnorr).unwrap();

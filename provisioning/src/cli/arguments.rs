@@ -59,6 +59,22 @@ pub enum OfficerCommand {
         #[arg(long, value_name = "N")]
         passphrase_fd: Option<u32>,
     },
+    /// Say what a policy or a statement means, then sign it: FILE.NAME.minisig beside it, as `minisign -S` makes it.
+    Sign {
+        /// The officer's NAME.key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The policy that is in force, to see what the new one changes.
+        #[arg(long, value_name = "FILE")]
+        before: Option<PathBuf>,
+        /// The policy or the statement.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Read the passphrase from this open file descriptor, up to its first newline; without it, ask on the terminal
+        /// once the file was explained.
+        #[arg(long, value_name = "N")]
+        passphrase_fd: Option<u32>,
+    },
 }
 
 /// `policy`.
@@ -75,18 +91,6 @@ pub enum PolicyCommand {
         /// Where to write.
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
-    },
-    /// Sign a policy: FILE.NAME.minisig beside it. `minisign -S` does the same.
-    Sign {
-        /// The officer's NAME.key.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-        /// The policy.
-        #[arg(value_name = "FILE")]
-        policy: PathBuf,
-        /// Read the passphrase from this open file descriptor, up to its first newline; without it, ask on the terminal.
-        #[arg(long, value_name = "N")]
-        passphrase_fd: Option<u32>,
     },
 }
 

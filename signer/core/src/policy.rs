@@ -1,8 +1,12 @@
 //! The signer's own limits. They hold whatever the nodes ask (regression N8).
 
 mod destination;
+mod diff;
+mod explain;
 
 pub use destination::{Destinations, ScriptPattern, ScriptPatternError, Template};
+pub use diff::diff;
+pub use explain::explain;
 
 use crate::btc;
 use crate::clock::{MAX_LEAD_MS, Seconds};

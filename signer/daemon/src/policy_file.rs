@@ -8,12 +8,8 @@
 //!
 //! Every signature beside the file must be an officer's and verify. There is no warn mode and no override.
 
-mod diff;
-mod explain;
 mod officers;
 
-pub use diff::diff;
-pub use explain::explain;
 pub use officers::{OfficersConfig, OfficersConfigError, TrustedOfficers};
 
 use alys_protocol::signer::{self, Refusal};

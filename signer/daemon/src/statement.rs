@@ -38,39 +38,6 @@ pub fn parse(text: &[u8]) -> Result<Statement, ProtocolError> {
     toml::from_str(text).map_err(|error| malformed(&error))
 }
 
-/// Says in plain language what a statement does.
-pub fn explain(statement: &Statement) -> String {
-    let Statement {
-        chain_id,
-        member,
-        number,
-        act,
-    } = statement;
-    let to = format!("Statement {number} to the signer of member {member} of chain {chain_id}:");
-    match act {
-        Act::Pause => format!(
-            "{to}\nPAUSE. It signs no peg-out until a quorum of officers resumes. Votes go on.\n\
-             One officer's signature is enough."
-        ),
-        Act::Resume => {
-            format!("{to}\nRESUME. It signs peg-outs again. A quorum of officers must sign.")
-        }
-        Act::Fresh(vouched) => format!(
-            "{to}\nTHE STATE IS FRESH. It signs again although no outside counter shows that its state is the newest:\n\
-             - no vote and no proposal up to slot {floor};\n\
-             - no vote for a block on top of one below height {lock}, which must be the height of the newest\n  \
-               certificates that a quorum of live signers has seen;\n\
-             - no payment of any burn below {next_burn}, which must be one past the highest in any signed batch;\n\
-             - no peg-out and no mint until a whole window has passed.\n\
-             None of these marks can be lowered again. A quorum of officers must sign. Whoever signs has made sure that\n\
-             no other copy of this signer runs; if it was paused after the copy was made, pause it again.",
-            floor = vouched.slot_floor,
-            lock = vouched.lock,
-            next_burn = vouched.next_burn,
-        ),
-    }
-}
-
 /// What a signer knows in the moment of a statement.
 pub(crate) fn moment(signer: &Signer, inputs: &Inputs, challenge: Option<Digest>) -> Moment {
     Moment {

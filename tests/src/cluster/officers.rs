@@ -4,7 +4,7 @@ use super::Cluster;
 use super::plan::PASSPHRASE;
 use alys_provision::config::{self, Iteration, POLICY_FILE};
 use alys_provision::files::{self, Readers};
-use alys_provision::{Officer, OfficersConfig, Parameters};
+use alys_provision::{Officer, OfficersConfig, Paper, Parameters};
 use anyhow::{Context as _, bail};
 use std::fs;
 use std::path::Path;
@@ -31,9 +31,10 @@ pub(super) fn make_officers(
 }
 
 fn sign(officers: &Path, policy: &Path) -> anyhow::Result<()> {
+    let paper = Paper::read(policy)?;
     for name in OFFICERS.iter().take(THRESHOLD) {
         let key = officers.join(format!("{name}.key"));
-        Officer::open(&key, PASSPHRASE)?.sign(policy)?;
+        Officer::open(&key, PASSPHRASE)?.sign(&paper)?;
     }
     Ok(())
 }

@@ -3,6 +3,10 @@
 //!
 //! The judge and the effects only; reading the text, verifying signatures and the challenge's life are the shell's part.
 
+mod explain;
+
+pub use explain::explain;
+
 use super::{OfficerKey, Officers, quorum};
 use crate::clock::WindowTime;
 use crate::refusal::{equal, refusal};

@@ -1,16 +1,16 @@
 //! `alys-signer statement`: what officers say to one signer.
 //!
-//! `draft` needs a certificate of role `officer`; officers then sign the file offline (`alys-provision statement sign`, or
+//! `draft` needs a certificate of role `officer`; officers then sign the file offline (`alys-provision officer sign`, or
 //! minisign itself), each signature beside it as `FILE.NAME.minisig`; `submit` hands in all of them.
 
 use super::{CliError, connect, io_error, print, say};
 use crate::files::{Existing, write_durably};
 use crate::policy_file::{read_text, signatures};
-use crate::statement::{explain, parse};
+use crate::statement::parse;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::signer::{Challenge, MAX_SIGNATURE_BYTES, MAX_STATEMENT_BYTES, SignedStatement};
 use alys_protocol::units::{BurnSequence, SideHeight};
-use alys_signer_core::admin::statement::{Act, Statement, Vouched};
+use alys_signer_core::admin::statement::{Act, Statement, Vouched, explain};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@ use super::*;
 use alys_protocol::units::Sats;
 use alys_signer_core::admin::OfficersError;
 use alys_signer_core::clock::Seconds;
-use alys_signer_core::policy::Policy;
+use alys_signer_core::policy::{Policy, diff, explain};
 use minisign::KeyPair;
 use std::io::Cursor;
 use tempfile::TempDir;

@@ -1,10 +1,14 @@
 //! A policy in plain language.
 
+use super::{Policy, PolicyFile, ScriptPattern};
+use crate::clock::Seconds;
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
+use alloc::vec::Vec;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::Sats;
-use alys_signer_core::Policy;
-use alys_signer_core::clock::Seconds;
-use alys_signer_core::policy::{PolicyFile, ScriptPattern};
 
 /// Says what a policy means; with the chain, what its members could lose at most.
 pub fn explain(file: &PolicyFile, chain: Option<&Chain>) -> String {
@@ -108,7 +112,7 @@ fn hold(policy: &Policy) -> String {
 
 fn destinations(policy: &Policy) -> Vec<String> {
     let list = |patterns: &[ScriptPattern]| {
-        let words: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        let words: Vec<String> = patterns.iter().map(|pattern| pattern.to_string()).collect();
         words.join(", ")
     };
     let destinations = &policy.destinations;
@@ -150,7 +154,8 @@ fn duration(length: Seconds) -> String {
     let (count, unit) = [(86_400, "day"), (3_600, "hour"), (60, "minute")]
         .into_iter()
         .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit))
-        .map_or((seconds, "second"), |(unit, name)| (seconds / unit, name));
+        .and_then(|(unit, name)| Some((seconds.checked_div(unit)?, name)))
+        .unwrap_or((seconds, "second"));
     match count {
         1 => unit.to_owned(),
         _ => format!("{count} {unit}s"),

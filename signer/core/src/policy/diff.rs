@@ -1,7 +1,12 @@
 //! What changes from one policy to the next.
 
-use alys_signer_core::policy::{Destinations, Policy, PolicyFile, ScriptPattern};
-use std::cmp::Ordering;
+use super::{Destinations, Policy, PolicyFile, ScriptPattern};
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// Which way a larger value changes a limit.
 #[derive(Debug, Clone, Copy)]
