@@ -149,5 +149,39 @@ pub fn seeds() -> Vec<Seed> {
                 [LIVE, 3, 0, 0],
             ],
         ),
+        sequence(
+            "vouched",
+            AT_LIMITS,
+            &[
+                &[
+                    [PAY, 0, 0, 0],
+                    [SLOT, 0, 1, 0],
+                    // The floor just too low.
+                    [OTHER, 5, 6, 6],
+                    [VOTE, 0, 0, 0],
+                    [OTHER, 4, 0, 0],
+                    [PAY, 1, 0, 0],
+                    // Nobody's signature, and as it should be.
+                    [OTHER, 5, 2, 4],
+                    [OTHER, 5, 2, 6],
+                    [SLOT, 0, 3, 0],
+                    [VOTE, 7, 0, 0],
+                    [VOTE, 48, 0, 0],
+                    [PAY, 1, 0, 0],
+                    [PAY, 12, 0, 0],
+                ][..],
+                &hours,
+                &[
+                    [PAY, 1, 0, 0],
+                    [PAY, 12, 0, 0],
+                    [OTHER, 5, 0, 5],
+                    [PAY, 12, 0, 0],
+                    [OTHER, 5, 1, 5],
+                    [OTHER, 5, 1, 6],
+                    [PAY, 12, 0, 0],
+                ],
+            ]
+            .concat(),
+        ),
     ]
 }

@@ -1,19 +1,25 @@
 //! Sequences of requests to one signer, of headers for its chain, and of moving clocks, beside a plain, slow oracle.
 
+mod ballots;
 mod clocks;
 mod header_rules;
 mod limits;
+mod moves;
 mod oracle;
+mod payments;
 mod spoil;
+mod states;
 mod universe;
+mod verdict;
 
 pub use self::spoil::flip;
 
+use self::ballots::Ballot;
 use self::clocks::Clocks;
 use self::limits::Limits;
-use self::oracle::{Moment, Oracle, Verdict};
-use self::universe::{Ballot, CHECKPOINT, STARTS, UNIVERSE, Universe, encoded};
-use crate::bitcoin_kit::grind;
+use self::oracle::{Moment, Oracle};
+use self::universe::{STARTS, UNIVERSE, Universe};
+use self::verdict::Verdict;
 use crate::fixtures::{GENESIS_SLOT, bls_key, schnorr_key, x_only};
 use crate::reached::Reached;
 use alys_protocol::bytes::CounterTag;
@@ -25,8 +31,6 @@ use alys_signer_core::freshness::{CounterMark, CounterValue, Freshness, Lease};
 use alys_signer_core::signer::Context;
 use alys_signer_core::state::{PegOutState, VoteState};
 use alys_signer_core::{Durable, Signer};
-use bitcoin::block::Header;
-use serde::{Serialize, de::DeserializeOwned};
 use std::convert::Infallible;
 
 /// Accepting paths that the corpus must reach.
@@ -47,6 +51,9 @@ pub const PATHS: &[&str] = &[
     "headers extended",
     "headers reorganised",
     "restart",
+    "vouched",
+    "vote after officers vouched",
+    "batch after officers vouched",
 ];
 
 /// Bytes that choose where a run starts, and those of a step.
@@ -75,6 +82,10 @@ struct Run {
     payments: Durable<PegOutState>,
     clocks: Clocks,
     freshness: Freshness,
+    /// An old copy of the states, and whether peg-outs were paused in it.
+    copy: Option<(VoteState, PegOutState, bool)>,
+    /// The last statement of officers in force.
+    statements: u64,
     oracle: Oracle,
     reached: Reached,
 }
@@ -112,6 +123,8 @@ impl Run {
                 outside: Some(mark),
                 floor: Slot::new(0),
             },
+            copy: None,
+            statements: 0,
             oracle,
             reached: Reached::default(),
         }
@@ -126,10 +139,12 @@ impl Run {
             12 => self.live(a),
             13 => self.set_slot(a, b),
             14 => self.set_time(a, b, c),
-            _last => match a % 4 {
+            _last => match a % 8 {
                 0 => self.restart(),
                 1 => self.floor(b, c),
-                _others => self.counter(b),
+                2 | 3 => self.counter(b),
+                4 => self.remember(),
+                _others => self.statement(b, c),
             },
         }
     }
@@ -194,6 +209,8 @@ impl Run {
             self.votes = state;
             self.oracle.voted(&self.limits, &now, ballot);
         }
+        self.reached
+            .note_if(self.oracle.was_vouched(), "vote after officers vouched");
         self.settle(&verdict, "vote repeated", "vote");
     }
 
@@ -215,6 +232,8 @@ impl Run {
             self.payments = state;
             self.oracle.paid(&now, payment);
         }
+        self.reached
+            .note_if(self.oracle.was_vouched(), "batch after officers vouched");
         self.settle(&verdict, "batch repeated", "batch");
     }
 
@@ -240,182 +259,6 @@ impl Run {
         }
         self.settle(&verdict, "proposal", "proposal");
     }
-
-    /// A stretch of a branch, perhaps with a header on top whose time is at a limit.
-    fn feed(&mut self, a: u8, b: u8, c: u8) {
-        let branch = pick(&self.universe.branches, a);
-        let main = &self.universe.branches[0];
-        let fork = branch
-            .iter()
-            .zip(main)
-            .take_while(|(one, other)| one == other)
-            .count();
-        let from = match b % 4 {
-            0 => self.oracle.headers.len(),
-            1 => fork,
-            2 => 140 + usize::from(c),
-            _all => 0,
-        };
-        let count = match b % 4 {
-            3 => CHECKPOINT as usize + 1 + usize::from(c % 64),
-            _part => 1 + usize::from(c % 24),
-        };
-        let from = from.min(branch.len());
-        let mut batch = branch[from..(from + count).min(branch.len())].to_vec();
-        if let (192.., Some(below)) = (b, batch.last().copied()) {
-            let upto = branch.iter().position(|header| *header == below).unwrap();
-            let median = header_rules::median(&branch[..=upto]);
-            let latest = u32::try_from(self.clocks.time + 7200).unwrap_or(u32::MAX);
-            let times = [median, median + 1, latest, latest + 1];
-            let mut header = below;
-            header.prev_blockhash = below.block_hash();
-            header.time = times[usize::from(c % 4)];
-            grind(&mut header);
-            batch.push(header);
-        }
-        self.headers(&batch);
-    }
-
-    fn headers(&mut self, batch: &[Header]) {
-        let before = self.oracle.headers.len();
-        let checkpoint = self.signer.bitcoin().checkpoint().hash;
-        let time = self.clocks.time;
-        let expected = header_rules::judge(&self.oracle.headers, checkpoint, batch, time);
-        let now = Some(UnixTime::new(time));
-        let decided = self
-            .signer
-            .bitcoin_headers(&self.headers, now, &encoded(batch));
-        let expected = match (&expected, &decided) {
-            (Ok(chain), Ok(decision)) => {
-                assert_eq!(chain.is_some(), decision.is_new());
-                chain
-            }
-            (Err(broken), Err(refusal)) => {
-                assert!(
-                    broken.contains(&refusal.rule),
-                    "{refusal}; the oracle has {broken:?}"
-                );
-                return;
-            }
-            (Ok(_), Err(refusal)) => panic!("good headers are refused: {refusal}"),
-            (Err(broken), Ok(_)) => panic!("headers are taken against {broken:?}"),
-        };
-        let Some(chain) = expected else { return };
-        let (state, _) = decided
-            .unwrap()
-            .persist(|_| Ok::<(), Infallible>(()))
-            .unwrap();
-        self.headers = state.unwrap();
-        let tip = self.headers.get().tip().unwrap();
-        assert_eq!(tip.height.get() as usize, chain.len() - 1);
-        assert_eq!(tip.hash, chain[chain.len() - 1].block_hash());
-        let path = match before {
-            0 => "headers opened",
-            _ if chain[before - 1] == self.oracle.headers[before - 1] => "headers extended",
-            _other => "headers reorganised",
-        };
-        self.reached.note(path);
-        self.oracle.headers.clone_from(chain);
-    }
-
-    /// Lets some blocks of the branch that the signer is on come one by one, and the clocks go on with them.
-    fn live(&mut self, a: u8) {
-        for _block in 0..=a % 16 {
-            let own = &self.oracle.headers;
-            let goes_on = |branch: &Vec<Header>| match branch.get(..=own.len()) {
-                Some([.., last, next]) if own.last() == Some(last) => Some((*last, *next)),
-                _other => None,
-            };
-            let Some((last, next)) = self.universe.branches.iter().find_map(goes_on) else {
-                return;
-            };
-            self.clocks.timer += u64::from(next.time - last.time) * 1000;
-            self.clocks.time = self.clocks.time.max(u64::from(next.time) + 30);
-            self.headers(&[next]);
-            self.moment();
-        }
-    }
-
-    /// The slot in which a vote comes just in time, or the one before or after.
-    fn set_slot(&mut self, a: u8, b: u8) {
-        let ballot = pick(&self.universe.ballots, a);
-        let earliest = ballot.slot - self.limits.horizon;
-        self.clocks.slot = match b % 4 {
-            3 => GENESIS_SLOT + 1000,
-            near => earliest - 1 + u64::from(near),
-        };
-    }
-
-    fn set_time(&mut self, a: u8, b: u8, c: u8) {
-        let now = self.moment();
-        let near = u64::from(b % 3);
-        match a % 4 {
-            // The tip's lag at the limit.
-            0 => {
-                if let Some(tip) = self.oracle.headers.last() {
-                    self.clocks.time = u64::from(tip.time) + 3 * 3600 - 1 + near;
-                }
-            }
-            // The end of a window.
-            1 => {
-                let (charges, length) = match c % 2 {
-                    0 => (&self.oracle.values, self.limits.window_ms),
-                    _one => (&self.oracle.least_minted, self.limits.mint_window_ms),
-                };
-                // With the grain by which a window may count longer, or without.
-                let length = length + length / 24 * u64::from(c / 2 % 2);
-                if let Some(oldest) = charges.oldest(now.window, length) {
-                    let end = oldest + length + near;
-                    self.clocks.timer += end.saturating_sub(now.window);
-                }
-            }
-            2 => self.clocks.timer += u64::from(b) * 60_000,
-            _three => {
-                let main = &self.universe.branches[0];
-                self.clocks.time = u64::from(main[CHECKPOINT as usize].time) + u64::from(b) * 600;
-            }
-        }
-    }
-
-    /// A restart finds what was kept.
-    fn restart(&mut self) {
-        let stored = self.headers.get().stored();
-        if let Some(stored) = stored {
-            let loaded = self.signer.bitcoin().load(&stored).unwrap();
-            assert_eq!(&loaded, self.headers.get());
-            self.headers = Durable::trust_loaded(loaded);
-        }
-        self.votes = kept(&self.votes);
-        self.payments = kept(&self.payments);
-        self.clocks.restart();
-        self.reached.note("restart");
-    }
-
-    /// A run before this one may have signed up to a vote's slot, or one less.
-    fn floor(&mut self, b: u8, c: u8) {
-        let ballot = pick(&self.universe.ballots, b);
-        let floor = ballot.slot - u64::from(c % 2);
-        self.freshness.floor = self.freshness.floor.max(Slot::new(floor));
-    }
-
-    fn counter(&mut self, b: u8) {
-        let mark = self.freshness.lease.counter;
-        let with = |value, tag| {
-            Some(CounterMark {
-                value: CounterValue::new(value),
-                tag,
-            })
-        };
-        self.freshness.outside = match b % 8 {
-            0 => None,
-            1 => with(4, mark.tag),
-            2 => with(6, mark.tag),
-            3 => with(5, CounterTag::new([6; 16])),
-            // What an interrupted start leaves: it goes on with the advance, but signs nothing before.
-            4 => with(4, self.freshness.lease.before),
-            _most => Some(mark),
-        };
-    }
 }
 
 fn pick<T>(items: &[T], choice: u8) -> &T {
@@ -430,15 +273,6 @@ fn told<S, I>(
         Ok(decision) => Ok(decision.is_new()),
         Err(refusal) => Err(refusal.clone()),
     }
-}
-
-fn kept<S: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
-    state: &Durable<S>,
-) -> Durable<S> {
-    let bytes = postcard::to_allocvec(state.get()).unwrap();
-    let loaded: S = postcard::from_bytes(&bytes).unwrap();
-    assert_eq!(&loaded, state.get());
-    Durable::trust_loaded(loaded)
 }
 
 /// An honest request to approve a block that mints.

@@ -1,11 +1,13 @@
 //! The rules of design 5, 8, 9 and 10 once more, plain and slow: lists of everything that ever happened, searched from the
 //! beginning each time. Nothing of the core is called, and its state is never looked at.
 
+use super::ballots::Ballot;
 use super::limits::Limits;
-use super::universe::{Ballot, CONFIRMATIONS, MAX_BATCH, MAX_BURNS, Payment, Place};
+use super::payments::Payment;
+use super::universe::{CONFIRMATIONS, MAX_BATCH, MAX_BURNS, Place};
+use super::verdict::{Charges, Verdict, Window};
 use alys_protocol::bytes::{BatchId, BlockId};
 use alys_protocol::rules::Rule;
-use alys_protocol::signer::Refusal;
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, OutPoint};
 use std::ops::Range;
@@ -21,53 +23,6 @@ pub struct Moment {
     pub floor: u64,
     /// Whether the outside counter stands where the state says.
     pub fresh: bool,
-}
-
-/// What must become of a request.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    /// Rules that it breaks: it is refused by one of them.
-    pub broken: Vec<Rule>,
-    /// Rules that may refuse it, since windows count a charge for a little longer than it was.
-    pub unsure: Vec<Rule>,
-    /// Whether it repeats what was signed.
-    pub repeat: bool,
-    /// Accepting paths that it takes if it is accepted.
-    pub paths: Vec<&'static str>,
-}
-
-impl Verdict {
-    /// "Lower, or no such counter = refuse", repeats too.
-    fn of(now: &Moment) -> Self {
-        let mut verdict = Self::default();
-        if !now.fresh {
-            verdict.broken.extend([Rule::Fresh, Rule::Counter]);
-        }
-        verdict
-    }
-
-    fn demand(&mut self, holds: bool, rule: Rule) {
-        if !holds {
-            self.broken.push(rule);
-        }
-    }
-
-    /// Compares with what the signer decided: whether it was new, or the refusal. `spoiled` requests are refused by whatever
-    /// rule.
-    pub fn compare(&self, decided: &Result<bool, Refusal>, spoiled: bool) {
-        match decided {
-            Ok(new) => {
-                assert!(!spoiled, "a spoiled request was accepted");
-                assert!(self.broken.is_empty(), "accepted against {:?}", self.broken);
-                assert_eq!(*new, !self.repeat, "a repeat is no news");
-            }
-            Err(refusal) => {
-                let known =
-                    self.broken.contains(&refusal.rule) || self.unsure.contains(&refusal.rule);
-                assert!(spoiled || known, "{refusal}; the oracle has {self:?}");
-            }
-        }
-    }
 }
 
 struct Family {
@@ -86,75 +41,6 @@ impl Family {
     fn charged(&self) -> u64 {
         let leaving = self.members.iter().map(|(.., leaving)| *leaving);
         leaving.max().unwrap_or_default()
-    }
-}
-
-/// What was charged to a window, and when.
-#[derive(Debug, Clone, Copy)]
-struct Charge {
-    at: u64,
-    amount: u64,
-}
-
-/// Everything that was charged to one rolling window.
-#[derive(Debug, Default)]
-pub struct Charges(Vec<Charge>);
-
-impl Charges {
-    fn add(&mut self, at: u64, amount: u64) {
-        if amount > 0 {
-            self.0.push(Charge { at, amount });
-        }
-    }
-
-    fn sum(&self, now: u64, length: u64) -> u64 {
-        let inside = self.0.iter().filter(|charge| now - charge.at <= length);
-        inside.map(|charge| charge.amount).sum()
-    }
-
-    /// When the oldest charge that still counts was made.
-    pub fn oldest(&self, now: u64, length: u64) -> Option<u64> {
-        let mut inside = self.0.iter().filter(|charge| now - charge.at <= length);
-        inside.next().map(|charge| charge.at)
-    }
-}
-
-/// A rolling window: its length in milliseconds, its limit, and what came before.
-struct Window<'a> {
-    now: u64,
-    length: u64,
-    limit: u64,
-    least: &'a Charges,
-    most: &'a Charges,
-}
-
-impl Window<'_> {
-    /// Certainly refused where the charges of exactly the length leave no room; perhaps refused where those of a grain (a
-    /// 24th) more do not.
-    fn judge(
-        &self,
-        verdict: &mut Verdict,
-        rule: Rule,
-        least: u64,
-        most: u64,
-        paths: [&'static str; 3],
-    ) {
-        let before = self.least.sum(self.now, self.length);
-        verdict.demand(least == 0 || before + least <= self.limit, rule);
-        let grain = self.length / 24;
-        if most > 0 && self.most.sum(self.now, self.length + grain) + most > self.limit {
-            verdict.unsure.push(rule);
-        }
-        let [any, full, after] = paths;
-        if least > 0 {
-            verdict.paths.push(any);
-            if before + least == self.limit {
-                verdict.paths.push(full);
-            }
-            if self.least.sum(self.now, u64::MAX) + least > self.limit {
-                verdict.paths.push(after);
-            }
-        }
     }
 }
 
@@ -182,19 +68,35 @@ pub struct Oracle {
     /// What was certainly charged for mints, and the most that may have been.
     pub least_minted: Charges,
     most_minted: Charges,
+    /// Whether an officer paused peg-outs.
+    pub paused: bool,
+    vouched: Vouched,
+}
+
+/// What officers vouched for last, if they did.
+#[derive(Default)]
+struct Vouched {
+    /// The window time.
+    at: Option<u64>,
+    slot_floor: u64,
+    /// No burn below is paid any more.
+    next_burn: u64,
+    /// Votes and proposals before are no repeats any more.
+    votes: usize,
+    proposals: usize,
 }
 
 impl Oracle {
     pub fn vote(&self, limits: &Limits, now: &Moment, ballot: &Ballot) -> Verdict {
         let mut verdict = Verdict::of(now);
-        let last = self.votes.last();
+        let last = self.votes[self.vouched.votes..].last();
         if last.is_some_and(|(_, _, block)| *block == ballot.block) {
             verdict.repeat = true;
             return verdict;
         }
         let voted = self.votes.iter().map(|(slot, ..)| *slot);
         let slot_is_new = voted
-            .chain([now.floor, ballot.parent_slot])
+            .chain([now.floor, self.vouched.slot_floor, ballot.parent_slot])
             .all(|slot| ballot.slot > slot);
         verdict.demand(slot_is_new, Rule::SlotMonotonic);
         verdict.demand(ballot.slot <= now.slot + limits.horizon, Rule::SlotHorizon);
@@ -211,6 +113,7 @@ impl Oracle {
             limit: limits.mint_window,
             least: &self.least_minted,
             most: &self.most_minted,
+            forgotten: self.vouched.at,
         };
         let paths = ["mint", "mint at the limit", "mint after the window"];
         window.judge(&mut verdict, Rule::MintWindow, least, most, paths);
@@ -309,8 +212,7 @@ impl Oracle {
         block: BlockId,
     ) -> Verdict {
         let mut verdict = Verdict::of(now);
-        if self
-            .proposals
+        if self.proposals[self.vouched.proposals..]
             .last()
             .is_some_and(|(_, last)| *last == block)
         {
@@ -319,7 +221,7 @@ impl Oracle {
         }
         let signed = self.proposals.iter().map(|(slot, _)| *slot);
         let slot_is_new = signed
-            .chain([now.floor, genesis])
+            .chain([now.floor, self.vouched.slot_floor, genesis])
             .all(|signed| slot > signed);
         verdict.demand(slot_is_new, Rule::SlotMonotonic);
         verdict.demand(slot.is_multiple_of(4), Rule::Leader);
@@ -333,6 +235,7 @@ impl Oracle {
 
     pub fn pay(&self, limits: &Limits, now: &Moment, payment: &Payment) -> Verdict {
         let mut verdict = Verdict::of(now);
+        verdict.demand(!self.paused, Rule::Paused);
         let has = |family: &&Family| family.members.iter().any(|(id, ..)| *id == payment.batch);
         if self.families.iter().any(|family| has(&family)) {
             verdict.repeat = true;
@@ -355,6 +258,9 @@ impl Oracle {
             .iter()
             .any(|amount| *amount >= limits.hold_from);
         verdict.demand(!held || limits.hold_blocks == 0, Rule::Hold);
+        // Also of a batch that was signed, if that is forgotten.
+        let burns_are_new = payment.replaces || payment.burns.start >= self.vouched.next_burn;
+        verdict.demand(burns_are_new, Rule::BurnSequence);
         let own = self
             .families
             .iter()
@@ -388,6 +294,7 @@ impl Oracle {
             limit,
             least: charges,
             most: charges,
+            forgotten: self.vouched.at,
         };
         let paths = ["batch", "batch at the limit", "batch after the window"];
         window(limits.cap_window, &self.values).judge(
@@ -429,6 +336,47 @@ impl Oracle {
                 members: vec![member],
             }),
         }
+    }
+
+    /// The marks for officers to vouch for: the highest slot and lock of all votes and proposals, and one past the highest
+    /// burn of all batches; not below those that they vouched for before.
+    pub fn marks(&self) -> (u64, u64, u64) {
+        let voted = self.votes.iter().map(|(slot, ..)| *slot);
+        let proposed = self.proposals.iter().map(|(slot, _)| *slot);
+        let lock = self.votes.iter().map(|(_, parent, _)| *parent).max();
+        let burns = self.families.iter().map(|family| family.burns.end);
+        (
+            voted
+                .chain(proposed)
+                .chain([self.vouched.slot_floor])
+                .max()
+                .unwrap_or_default(),
+            lock.unwrap_or_default(),
+            burns
+                .chain([self.vouched.next_burn])
+                .max()
+                .unwrap_or_default(),
+        )
+    }
+
+    pub fn was_vouched(&self) -> bool {
+        self.vouched.at.is_some()
+    }
+
+    /// Officers vouched for an old state, with those marks: silent up to the floor, no burn below twice, full windows, and
+    /// nothing is a repeat.
+    pub fn vouched(&mut self, window: u64, slot_floor: u64) {
+        let (_, _, next_burn) = self.marks();
+        self.vouched = Vouched {
+            at: Some(window),
+            slot_floor,
+            next_burn,
+            votes: self.votes.len(),
+            proposals: self.proposals.len(),
+        };
+        // A later batch with a forgotten one's coins conflicts with it on Bitcoin.
+        self.families.clear();
+        self.newest_mint = None;
     }
 }
 

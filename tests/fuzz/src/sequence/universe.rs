@@ -1,21 +1,18 @@
-//! What sequences are made of: Bitcoin's headers on several branches, and the honest and hostile requests of several side
-//! chains. What a request says is written down beside it when it is made, for the oracle.
+//! What sequences are made of: Bitcoin's headers on several branches, and requests, honest and hostile. What a request says
+//! is written down beside it when it is made, for the oracle.
 
+use super::ballots::{Ballot, ballots};
+use super::payments::{Payment, payments};
 use crate::bitcoin_kit::{Miner, feed};
 use crate::blocks::{Block, coinbase, output, spend};
-use crate::fixtures::pegout::{Plan, outpoint, record_of, request, transaction};
-use crate::fixtures::{Honest, Link, spec};
-use alys_protocol::bounded::BoundedVec;
-use alys_protocol::bytes::{BatchId, BlockId, EvmAddress};
-use alys_protocol::execution::Withdrawal;
-use alys_protocol::peg::{Cursor, WHOLE_BLOCK};
-use alys_protocol::signer::{ApproveRequest, BitcoinHeaderBytes, DepositProof, PegOutRequest};
+use crate::fixtures::spec;
+use alys_protocol::bytes::EvmAddress;
+use alys_protocol::signer::BitcoinHeaderBytes;
 use alys_protocol::spec::Chain;
-use alys_protocol::units::{BtcHeight, BurnSequence, Gwei, Sats};
+use alys_protocol::units::{BtcHeight, Sats};
 use alys_signer_core::btc::HeaderChain;
+use bitcoin::BlockHash;
 use bitcoin::block::Header;
-use bitcoin::hashes::{Hash as _, sha256d};
-use bitcoin::{BlockHash, OutPoint};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -41,42 +38,6 @@ pub const STARTS: [Option<u32>; 5] = [Some(170), None, Some(152), Some(157), Som
 
 /// A place in Bitcoin: height, block, first transaction not consumed.
 pub type Place = (u32, BlockHash, u32);
-
-pub struct Ballot {
-    pub request: ApproveRequest,
-    /// Whether the block mints or records what it may not.
-    pub hostile: bool,
-    pub block: BlockId,
-    pub slot: u64,
-    pub parent_slot: u64,
-    pub parent_height: u64,
-    pub from: Place,
-    pub to: Place,
-    /// Height, block and amount of each deposit.
-    pub deposits: Vec<(u32, BlockHash, u64)>,
-}
-
-impl Ballot {
-    /// What it mints.
-    pub fn minted(&self) -> u64 {
-        self.deposits.iter().map(|(.., sats)| sats).sum()
-    }
-}
-
-pub struct Payment {
-    pub request: PegOutRequest,
-    pub batch: BatchId,
-    pub burns: std::ops::Range<u64>,
-    pub amounts: Vec<u64>,
-    pub inputs: Vec<OutPoint>,
-    pub rate: u64,
-    pub fee: u64,
-    /// What leaves the wallet.
-    pub leaving: u64,
-    pub replaces: bool,
-    /// Hash of the Bitcoin block whose work is over the burns, as a big-endian number.
-    pub work: [u8; 32],
-}
 
 pub struct Universe {
     pub chain: Chain,
@@ -131,10 +92,10 @@ pub fn encoded(headers: &[Header]) -> Vec<BitcoinHeaderBytes> {
     headers.iter().map(alys_signer_core::btc::encode).collect()
 }
 
-struct Bitcoin {
-    branches: Vec<Miner>,
+pub struct Bitcoin {
+    pub branches: Vec<Miner>,
     /// The blocks with deposits, by hash, each with its height.
-    blocks: BTreeMap<BlockHash, (u32, Block)>,
+    pub blocks: BTreeMap<BlockHash, (u32, Block)>,
 }
 
 impl Bitcoin {
@@ -182,7 +143,7 @@ impl Bitcoin {
     }
 
     /// What concerns the federation on a branch from one place to before another.
-    fn consumed(&self, branch: usize, from: Place, to: Place) -> Vec<(u32, BlockHash, usize)> {
+    pub fn consumed(&self, branch: usize, from: Place, to: Place) -> Vec<(u32, BlockHash, usize)> {
         let mut found = Vec::new();
         for height in from.0..=to.0 {
             let hash = self.branches[branch].headers[height as usize].block_hash();
@@ -201,7 +162,7 @@ impl Bitcoin {
     }
 }
 
-fn recipient(height: u32, place: usize) -> EvmAddress {
+pub fn recipient(height: u32, place: usize) -> EvmAddress {
     let mut bytes = [height as u8; 20];
     bytes[0] = place as u8;
     EvmAddress::new(bytes)
@@ -217,237 +178,4 @@ fn block(script: &[u8], height: u32, salt: u8, amounts: &[u64]) -> Block {
     }
     transactions.push(spend(height * 10 + 9, elsewhere()));
     Block(transactions)
-}
-
-/// One block of a side chain: slots after its parent, and the branch, height and next transaction of its cursor.
-type Step = (u64, Option<(usize, u32, u32)>);
-
-fn ballots(chain: &Chain, bitcoin: &Bitcoin) -> Vec<Ballot> {
-    let to = |height| Some((0, height, WHOLE_BLOCK));
-    let chains: [&[Step]; 6] = [
-        &[
-            (1, None),
-            (1, to(151)),
-            (1, to(153)),
-            (2, to(155)),
-            (1, to(158)),
-            (1, to(162)),
-        ],
-        &[
-            (2, None),
-            (1, to(155)),
-            (1, None),
-            (1, to(158)),
-            (3, to(162)),
-            (1, to(175)),
-        ],
-        &[
-            (1, None),
-            (1, to(151)),
-            (2, Some((0, 153, 2))),
-            (1, to(153)),
-            (1, None),
-        ],
-        &[
-            (3, None),
-            (1, to(155)),
-            (1, Some((1, 162, WHOLE_BLOCK))),
-            (1, None),
-        ],
-        &[
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-        ],
-        &[(4, None), (1, to(151)), (1, None), (2, None)],
-    ];
-    let mut ballots = Vec::new();
-    for steps in chains {
-        let mut honest = Honest::new(chain.clone());
-        for (number, step) in steps.iter().enumerate() {
-            for hostile in 0..if number == 1 { 5 } else { 0 } {
-                ballots.push(ballot(&honest, bitcoin, *step, Some(hostile)).1);
-            }
-            let (link, honest_one) = ballot(&honest, bitcoin, *step, None);
-            ballots.push(honest_one);
-            honest.links.push(link);
-        }
-    }
-    ballots
-}
-
-fn place_of(cursor: &Cursor) -> Place {
-    (cursor.height.get(), cursor.hash, cursor.next_tx)
-}
-
-/// A child of the tip that consumes Bitcoin as `step` says, and its request; `hostile` is how it breaks the rules.
-fn ballot(honest: &Honest, bitcoin: &Bitcoin, step: Step, hostile: Option<u8>) -> (Link, Ballot) {
-    let parent = honest.tip().header.clone();
-    let from = place_of(&parent.bitcoin);
-    let (slots, cursor) = step;
-    let (branch, to) = cursor.map_or((0, from), |(branch, height, next_tx)| {
-        let hash = bitcoin.branches[branch].headers[height as usize].block_hash();
-        (branch, (height, hash, next_tx))
-    });
-    let mut consumed = Vec::new();
-    let mut proofs: Vec<DepositProof> = Vec::new();
-    let mut withdrawals = Vec::new();
-    let mut deposits = Vec::new();
-    let found = bitcoin.consumed(branch, from, to);
-    for (number, (height, hash, place)) in (0u32..).zip(found) {
-        let (_, block) = &bitcoin.blocks[&hash];
-        let sats = block.0[place].output[0].value.to_sat();
-        consumed.push(block.consumed(height, hash, place));
-        proofs.push(block.proof(place, number));
-        withdrawals.push(Withdrawal {
-            index: ((parent.height.get() + 1) << 16) + u64::from(number),
-            validator_index: 0,
-            address: recipient(height, place),
-            amount: Gwei::new(sats * 10),
-        });
-        deposits.push((height, hash, sats));
-    }
-    let broke = hostile.is_none_or(|how| spoil_mint(how, parent.height.get(), &mut withdrawals));
-    let link = honest.child_of(parent.height.get(), slots, |link| {
-        link.header.bitcoin = Cursor {
-            height: BtcHeight::new(to.0),
-            hash: to.1,
-            next_tx: to.2,
-        };
-        link.body.consumed = BoundedVec::new(consumed).unwrap();
-        link.withdrawals = withdrawals;
-        if !broke {
-            // Nothing to spoil: a burn that no batch pays is skipped instead.
-            link.header.next_burn = BurnSequence::new(1);
-        }
-    });
-    let mut request = honest.approve(&link);
-    request.deposits = BoundedVec::new(proofs).unwrap();
-    let ballot = Ballot {
-        hostile: hostile.is_some(),
-        block: link.header.id(),
-        slot: link.header.slot.get(),
-        parent_slot: parent.slot.get(),
-        parent_height: parent.height.get(),
-        from,
-        to,
-        deposits,
-        request,
-    };
-    (link, ballot)
-}
-
-/// Makes the execution block mint something else than the deposits; false where there is none to change.
-fn spoil_mint(how: u8, parent: u64, withdrawals: &mut Vec<Withdrawal>) -> bool {
-    let index = ((parent + 1) << 16) + withdrawals.len() as u64;
-    let extra = |address, amount| Withdrawal {
-        index,
-        validator_index: 0,
-        address,
-        amount,
-    };
-    match (how, withdrawals.last().copied()) {
-        (0, None) => withdrawals.push(extra(EvmAddress::new([3; 20]), Gwei::new(1))),
-        (0, Some(last)) => withdrawals.push(extra(last.address, last.amount)),
-        (1, Some(last)) => {
-            let more = Gwei::new(last.amount.get() + 1);
-            withdrawals.last_mut().unwrap().amount = more;
-        }
-        (2, Some(_)) => drop(withdrawals.pop()),
-        (3, Some(_)) => withdrawals.last_mut().unwrap().address = EvmAddress::new([3; 20]),
-        (4, Some(_)) => withdrawals.last_mut().unwrap().index += 1,
-        _nothing => return false,
-    }
-    true
-}
-
-fn plan(first: u64, coin: u8, amounts: &[u64]) -> Plan {
-    Plan {
-        amounts: amounts.to_vec(),
-        inputs: vec![(outpoint(coin), amounts.iter().sum::<u64>() + 3_000_000)],
-        ..Plan::simple(first, coin)
-    }
-}
-
-fn payments(chain: &Chain) -> Vec<Payment> {
-    // One chain that pays burns 0 to 4 in order, and replaces the first two batches.
-    let mut honest = Honest::new(chain.clone());
-    let first = plan(0, 1, &[LARGE]);
-    let second = plan(1, 2, &[LARGE, LARGE]);
-    let mut payments = vec![
-        payment(&mut honest, &first),
-        payment(&mut honest, &second),
-        payment(&mut honest, &plan(3, 3, &[2_000_000, LARGE])),
-    ];
-    for (of, plan, rate) in [
-        (0, &first, REPLACED_RATE),
-        (0, &first, 7_000),
-        (0, &first, 12_000),
-        (1, &second, 5_007),
-        (1, &second, REPLACED_RATE),
-    ] {
-        let again = Plan {
-            rate,
-            replaces: Some(payments[of].batch),
-            ..plan.clone()
-        };
-        payments.push(payment(&mut honest, &again));
-    }
-    // Others that pay the same burns or spend the same coins otherwise, and batches at the chain's limits and above.
-    let small = [2_000_000; 5];
-    for (first, coin, amounts) in [
-        (0, 4, &[LARGE][..]),
-        (0, 1, &[LARGE, LARGE]),
-        (1, 1, &[LARGE]),
-        (2, 5, &[LARGE, LARGE, LARGE]),
-        (5, 6, &[LARGE, LARGE]),
-        (7, 7, &[LARGE]),
-        (5, 8, &[LARGE, LARGE, LARGE, 1_000_000]),
-        (5, 9, &small[..4]),
-        (5, 10, &small),
-    ] {
-        let mut rival = Honest::new(chain.clone());
-        rival.grow(2);
-        rival.extend(1, |link| {
-            link.header.next_burn = BurnSequence::new(first);
-            // A batch that another signer signed.
-            link.body.batch = (first > 0).then(|| {
-                let before = plan(0, 11, &vec![2_000_000; usize::try_from(first).unwrap()]);
-                record_of(&before, &transaction(chain, &before))
-            });
-        });
-        payments.push(payment(&mut rival, &plan(first, coin, amounts)));
-    }
-    payments
-}
-
-fn payment(honest: &mut Honest, plan: &Plan) -> Payment {
-    let request = request(honest, plan);
-    let made = transaction(&honest.chain, plan);
-    let spent: u64 = plan.inputs.iter().map(|(_, sats)| sats).sum();
-    let sats: Vec<u64> = made
-        .output
-        .iter()
-        .map(|output| output.value.to_sat())
-        .collect();
-    let change = sats.get(plan.amounts.len()).copied().unwrap_or_default();
-    let bytes = &request.pow.as_ref().unwrap().record.auxpow;
-    // Namecoin's serialisation ends with the Bitcoin header.
-    let mut work = sha256d::Hash::hash(&bytes[bytes.len() - 80..]).to_byte_array();
-    work.reverse();
-    Payment {
-        batch: request.record.id(honest.chain.id()),
-        burns: plan.first_burn..plan.first_burn + plan.amounts.len() as u64,
-        amounts: plan.amounts.clone(),
-        inputs: plan.inputs.iter().map(|(coin, _)| *coin).collect(),
-        rate: plan.rate,
-        fee: spent - sats.iter().sum::<u64>(),
-        leaving: spent - change,
-        replaces: plan.replaces.is_some(),
-        work,
-        request,
-    }
 }
