@@ -41,4 +41,6 @@ pub use message::{Input, Output, UnixMs, VotingState};
 pub use tree::{
     Anchor, BlockRef, BlockTree, Changes, InsertError, RestoreError, UnknownBlock, Validity,
 };
-pub use verified::{ProposalError, VerifiedApproval, VerifiedCertificate, VerifiedProposal};
+pub use verified::{
+    MAX_BATCH, ProposalError, VerifiedApproval, VerifiedCertificate, VerifiedProposal,
+};

@@ -191,6 +191,12 @@ impl Consensus {
         self.tree.contains(id) || self.orphans.contains(id)
     }
 
+    /// Whether a certificate of a block at this height tells anything new: none is kept beside another one, nor of what is
+    /// decided.
+    pub fn lacks_certificate(&self, block: BlockId, height: SideHeight) -> bool {
+        height > self.tree.root().height && !self.tree.is_certified(block)
+    }
+
     fn proposal(&mut self, proposal: VerifiedProposal, out: &mut Vec<Output>) {
         let mut arrived = vec![proposal];
         while let Some(proposal) = arrived.pop() {

@@ -1,14 +1,19 @@
 //! Messages whose signatures were checked. The tree and the state machine accept nothing else.
 
+mod batch;
+
 use alys_protocol::block::Proposal;
-use alys_protocol::bls::{BlsError, BlsSignature};
+use alys_protocol::bls::{self, BlsError, BlsSignature, Claim};
 use alys_protocol::body::BodyError;
 use alys_protocol::bytes::{BlockId, BodyRoot};
 use alys_protocol::certificate::{Approval, Certificate, CertificateError};
 use alys_protocol::header::Header;
 use alys_protocol::spec::Chain;
 use alys_protocol::units::MemberId;
+use batch::Unverified;
 use thiserror::Error;
+
+pub use batch::MAX_BATCH;
 
 /// An approval that a roster member really gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,16 @@ impl VerifiedCertificate {
         Ok(Self(certificate))
     }
 
+    /// Verifies many, [`MAX_BATCH`] at a time in one multi-pairing; where that fails, each alone.
+    ///
+    /// Gives for each, in order, what [`VerifiedCertificate::verify`] would.
+    pub fn verify_all(
+        chain: &Chain,
+        certificates: impl IntoIterator<Item = Certificate>,
+    ) -> Vec<Result<Self, CertificateError>> {
+        batch::verify_all(chain, certificates)
+    }
+
     /// Adds verified approvals into a certificate, which needs no verification again.
     ///
     /// # Errors
@@ -85,6 +100,23 @@ impl VerifiedCertificate {
     /// The certificate, to send or store it.
     pub const fn certificate(&self) -> &Certificate {
         &self.0
+    }
+}
+
+impl Unverified for Certificate {
+    type Verified = VerifiedCertificate;
+    type Error = CertificateError;
+
+    fn claims(&self, chain: &Chain) -> Result<Vec<Claim>, CertificateError> {
+        Ok(vec![self.claim(chain.id(), chain.roster())?])
+    }
+
+    fn verify_alone(self, chain: &Chain) -> Result<VerifiedCertificate, CertificateError> {
+        VerifiedCertificate::verify(chain, self)
+    }
+
+    fn hold(self) -> VerifiedCertificate {
+        VerifiedCertificate(self)
     }
 }
 
@@ -140,60 +172,31 @@ pub struct VerifiedProposal {
 }
 
 impl VerifiedProposal {
-    /// Verifies, cheapest first, that the body belongs to the header, that it carries the parent's certificate (none
+    /// Verifies, cheapest first, that the body belongs to the header, that it carries a certificate of the parent (none
     /// if and only if the parent is genesis), that the leader signed, and that the certificate holds.
     ///
     /// # Errors
     /// - one [`ProposalError`] for each of these that fails.
     pub fn verify(chain: &Chain, proposal: &Proposal) -> Result<Self, ProposalError> {
-        let header = &proposal.block.header;
-        let body = &proposal.block.body;
-        let found = body.root(chain.id())?;
-        if found != header.body_root {
-            return Err(ProposalError::BodyRoot {
-                expected: header.body_root,
-                found,
-            });
+        let certificate = parent_certificate(chain, proposal)?;
+        let (leader, claim) = leader_claim(chain, proposal);
+        bls::verify_aggregate(&claim.keys, &claim.message, &claim.signature)
+            .map_err(|error| ProposalError::Leader { leader, error })?;
+        if let Some(certificate) = certificate {
+            certificate.verify(chain.id(), chain.roster(), proposal.block.header.parent)?;
         }
-        let certificate = match (
-            &body.parent_certificate,
-            header.parent == chain.genesis_id(),
-        ) {
-            (None, true) => None,
-            (Some(certificate), false) => Some(certificate),
-            (None, false) => {
-                return Err(ProposalError::NoParentCertificate {
-                    parent: header.parent,
-                });
-            }
-            (Some(certificate), true) => {
-                return Err(ProposalError::GenesisCertificate {
-                    found: certificate.block,
-                });
-            }
-        };
-        let leader = chain.roster().leader(header.slot);
-        let bad_leader = |error| ProposalError::Leader { leader, error };
-        chain
-            .roster()
-            .member(leader)
-            .ok_or(bad_leader(BlsError::Empty))?
-            .bls
-            .verify(&header.proposal_message(), &proposal.signature)
-            .map_err(bad_leader)?;
-        let parent_certificate = match certificate {
-            None => None,
-            Some(certificate) => {
-                certificate.verify(chain.id(), chain.roster(), header.parent)?;
-                Some(VerifiedCertificate(certificate.clone()))
-            }
-        };
-        Ok(Self {
-            id: header.id(),
-            header: header.clone(),
-            signature: proposal.signature,
-            parent_certificate,
-        })
+        Ok(proposal.hold())
+    }
+
+    /// Verifies many, [`MAX_BATCH`] at a time with all their signatures and certificates in one multi-pairing; where
+    /// that fails, each alone.
+    ///
+    /// Gives for each, in order, what [`VerifiedProposal::verify`] would.
+    pub fn verify_all<'a>(
+        chain: &Chain,
+        proposals: impl IntoIterator<Item = &'a Proposal>,
+    ) -> Vec<Result<Self, ProposalError>> {
+        batch::verify_all(chain, proposals)
     }
 
     /// Takes a proposal at its word: for one that this node verified before and kept itself, and for simulators.
@@ -229,4 +232,83 @@ impl VerifiedProposal {
     pub const fn parent_certificate(&self) -> Option<&VerifiedCertificate> {
         self.parent_certificate.as_ref()
     }
+}
+
+impl Unverified for &Proposal {
+    type Verified = VerifiedProposal;
+    type Error = ProposalError;
+
+    fn claims(&self, chain: &Chain) -> Result<Vec<Claim>, ProposalError> {
+        let certificate = parent_certificate(chain, self)?;
+        let mut claims = vec![leader_claim(chain, self).1];
+        if let Some(certificate) = certificate {
+            claims.push(certificate.claim(chain.id(), chain.roster())?);
+        }
+        Ok(claims)
+    }
+
+    fn verify_alone(self, chain: &Chain) -> Result<VerifiedProposal, ProposalError> {
+        VerifiedProposal::verify(chain, self)
+    }
+
+    fn hold(self) -> VerifiedProposal {
+        let certificate = self.block.body.parent_certificate.clone();
+        VerifiedProposal::assume_verified(
+            self.block.header.clone(),
+            self.signature,
+            certificate.map(VerifiedCertificate),
+        )
+    }
+}
+
+/// The certificate in the body, once body and header belong together and it is the parent's; none where the parent is
+/// genesis.
+fn parent_certificate<'a>(
+    chain: &Chain,
+    proposal: &'a Proposal,
+) -> Result<Option<&'a Certificate>, ProposalError> {
+    let header = &proposal.block.header;
+    let body = &proposal.block.body;
+    let found = body.root(chain.id())?;
+    if found != header.body_root {
+        return Err(ProposalError::BodyRoot {
+            expected: header.body_root,
+            found,
+        });
+    }
+    let genesis = header.parent == chain.genesis_id();
+    match &body.parent_certificate {
+        None if genesis => Ok(None),
+        None => Err(ProposalError::NoParentCertificate {
+            parent: header.parent,
+        }),
+        Some(certificate) if genesis => Err(ProposalError::GenesisCertificate {
+            found: certificate.block,
+        }),
+        Some(certificate) if certificate.block != header.parent => {
+            Err(ProposalError::ParentCertificate(CertificateError::Block {
+                expected: header.parent,
+                found: certificate.block,
+            }))
+        }
+        Some(certificate) => Ok(Some(certificate)),
+    }
+}
+
+/// The leader of a proposal's slot, and what its signature claims.
+fn leader_claim(chain: &Chain, proposal: &Proposal) -> (MemberId, Claim) {
+    let header = &proposal.block.header;
+    let leader = chain.roster().leader(header.slot);
+    let claim = Claim {
+        // A leader is a member: without a key, none would be accepted.
+        keys: chain
+            .roster()
+            .member(leader)
+            .map(|member| member.bls)
+            .into_iter()
+            .collect(),
+        message: header.proposal_message(),
+        signature: proposal.signature,
+    };
+    (leader, claim)
 }

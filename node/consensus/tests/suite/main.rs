@@ -6,10 +6,12 @@
     reason = "clippy.toml's exception for tests does not reach their helper functions"
 )]
 
+mod batch;
 mod federation;
 mod machine;
 mod order;
 mod search;
+mod signed;
 mod signer;
 mod simulator;
 mod tree;

@@ -1,62 +1,15 @@
 //! What becomes `Verified…`, with real BLS signatures.
 
 use crate::federation::{chain, child_header, voting_key};
+use crate::signed::{approve, propose};
 use alys_consensus::{ProposalError, VerifiedApproval, VerifiedCertificate, VerifiedProposal};
-use alys_protocol::block::{Block, Proposal};
+use alys_protocol::block::Proposal;
 use alys_protocol::bls::BlsSignature;
 use alys_protocol::body::Body;
-use alys_protocol::bounded::BoundedVec;
-use alys_protocol::bytes::{BlockId, Digest, EvmAddress, ExecutionHash};
-use alys_protocol::certificate::{Approval, CertificateError};
-use alys_protocol::execution::{ExecutionPayload, LogsBloom};
-use alys_protocol::header::Header;
+use alys_protocol::bytes::BlockId;
+use alys_protocol::certificate::CertificateError;
 use alys_protocol::history::Peaks;
-use alys_protocol::spec::Chain;
-use alys_protocol::units::{MemberId, SideHeight, Slot, Wei};
-
-fn approve(chain: &Chain, member: usize, block: BlockId) -> Approval {
-    let message = alys_protocol::header::approval_message(chain.id(), block);
-    Approval {
-        block,
-        member: MemberId::new(u16::try_from(member).unwrap()),
-        signature: voting_key(member).sign(&message),
-    }
-}
-
-fn propose(chain: &Chain, mut header: Header, body: Body) -> Proposal {
-    header.body_root = body.root(chain.id()).unwrap();
-    let leader = usize::from(chain.roster().leader(header.slot).get());
-    Proposal {
-        signature: voting_key(leader).sign(&header.proposal_message()),
-        block: Block {
-            header,
-            body,
-            payload: payload(),
-        },
-    }
-}
-
-fn payload() -> ExecutionPayload {
-    ExecutionPayload {
-        parent_hash: ExecutionHash::ZERO,
-        fee_recipient: EvmAddress::ZERO,
-        state_root: Digest::ZERO,
-        receipts_root: Digest::ZERO,
-        logs_bloom: LogsBloom::ZERO,
-        prev_randao: Digest::ZERO,
-        block_number: SideHeight::ZERO,
-        gas_limit: 0,
-        gas_used: 0,
-        timestamp: 0,
-        extra_data: BoundedVec::empty(),
-        base_fee_per_gas: Wei::ZERO,
-        block_hash: ExecutionHash::ZERO,
-        transactions: BoundedVec::empty(),
-        withdrawals: BoundedVec::empty(),
-        blob_gas_used: 0,
-        excess_blob_gas: 0,
-    }
-}
+use alys_protocol::units::{MemberId, Slot};
 
 #[test]
 fn quorums_certify() {

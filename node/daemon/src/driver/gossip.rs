@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::messages::{AuxPowMessage, PegOutShare, decode};
-use alys_consensus::{Input, VerifiedApproval, VerifiedProposal};
+use alys_consensus::{Input, ProposalError, VerifiedApproval, VerifiedProposal};
 use alys_net::{GossipId, NetworkEvent, Topic, Verdict};
 use alys_protocol::block::Proposal;
 use alys_protocol::certificate::Approval;
@@ -67,9 +67,38 @@ impl Driver {
         }
     }
 
-    /// Takes a block in, from gossip or from a peer that was asked.
-    pub(super) fn take_proposal(&mut self, proposal: Proposal) -> anyhow::Result<Verdict> {
+    /// Takes a block in that came by gossip.
+    fn take_proposal(&mut self, proposal: Proposal) -> anyhow::Result<Verdict> {
+        if !self.wants(&proposal) {
+            return Ok(Verdict::Ignore);
+        }
+        let verified = VerifiedProposal::verify(&self.tools.chain, &proposal);
+        self.put_in(proposal, verified)
+    }
+
+    /// Takes blocks in that a peer was asked for, lowest first: like one after the other, with their signatures verified
+    /// together.
+    pub(super) fn take_proposals(&mut self, mut proposals: Vec<Proposal>) -> anyhow::Result<()> {
+        proposals.retain(|proposal| !self.is_known(proposal));
+        let verified = VerifiedProposal::verify_all(&self.tools.chain, &proposals);
+        for (proposal, verified) in proposals.into_iter().zip(verified) {
+            // Only now: the blocks before it moved the head, and may be the same block.
+            if self.wants(&proposal) {
+                self.put_in(proposal, verified)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a block is held already, or decided.
+    fn is_known(&self, proposal: &Proposal) -> bool {
         let id = proposal.block.id();
+        self.consensus.holds(id)
+            || self.proposals.contains_key(&id)
+            || proposal.block.header.height <= self.consensus.tree().root().height
+    }
+
+    fn wants(&self, proposal: &Proposal) -> bool {
         let tree = self.consensus.tree();
         let header = &proposal.block.header;
         // What the chain goes on with is taken however much there is already, a few of each slot: children of the head, and
@@ -77,21 +106,22 @@ impl Driver {
         let head = tree.head().id;
         let goes_on = (header.parent == head || tree.children(head).contains(&header.parent))
             && tree.at_slot(header.slot).len() < MAX_PER_SLOT;
-        if self.consensus.holds(id)
-            || self.proposals.contains_key(&id)
-            || header.height <= tree.root().height
-            || (self.proposals.len() >= MAX_PROPOSALS && !goes_on)
-        {
-            return Ok(Verdict::Ignore);
-        }
-        let verified = match VerifiedProposal::verify(&self.tools.chain, &proposal) {
+        !self.is_known(proposal) && (self.proposals.len() < MAX_PROPOSALS || goes_on)
+    }
+
+    fn put_in(
+        &mut self,
+        proposal: Proposal,
+        verified: Result<VerifiedProposal, ProposalError>,
+    ) -> anyhow::Result<Verdict> {
+        let verified = match verified {
             Ok(verified) => verified,
             Err(error) => {
                 tracing::warn!("a peer sent a block that does not verify: {error}");
                 return Ok(Verdict::Reject);
             }
         };
-        self.proposals.insert(id, Arc::new(proposal));
+        self.proposals.insert(verified.id(), Arc::new(proposal));
         self.step(Input::Proposal(Box::new(verified)))?;
         Ok(Verdict::Accept)
     }

@@ -7,6 +7,7 @@ use alys_consensus::{Input, VerifiedCertificate};
 use alys_net::{ErrorReply, PeerId, Request, RequestId, Response};
 use alys_protocol::block::SyncBlock;
 use alys_protocol::bytes::BlockId;
+use alys_protocol::certificate::Certificate;
 use alys_protocol::units::SideHeight;
 use alys_store::schema::{Blocks, Certificates, FinalChain};
 use anyhow::{Context as _, bail};
@@ -137,25 +138,48 @@ impl Driver {
         let last = blocks
             .last()
             .map(|block| block.proposal.block.header.height);
+        let (mut proposals, mut certificates) = (Vec::new(), Vec::new());
         for SyncBlock {
             proposal,
             certificate,
         } in blocks
         {
-            self.take_proposal(proposal)?;
-            if let Some(certificate) = certificate {
-                match VerifiedCertificate::verify(&self.tools.chain, certificate) {
-                    Ok(certificate) => self.step(Input::Certificate(certificate))?,
-                    Err(error) => {
-                        tracing::warn!(
-                            "peer {peer} gave a certificate that does not verify: {error}"
-                        );
-                    }
-                }
-            }
+            let height = proposal.block.header.height;
+            certificates.extend(certificate.map(|certificate| (height, certificate)));
+            proposals.push(proposal);
         }
+        self.take_proposals(proposals)?;
+        self.take_certificates(peer, certificates)?;
         if let Some(last) = last {
             self.sync.waiting = Some((last, Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Takes the certificates in that came with blocks: most blocks have one by then, from their child in the range.
+    fn take_certificates(
+        &mut self,
+        peer: PeerId,
+        mut certificates: Vec<(SideHeight, Certificate)>,
+    ) -> anyhow::Result<()> {
+        certificates.retain(|(height, it)| self.consensus.lacks_certificate(it.block, *height));
+        let (heights, certificates): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
+        let verified = VerifiedCertificate::verify_all(&self.tools.chain, certificates);
+        for (height, verified) in heights.into_iter().zip(verified) {
+            match verified {
+                // Those before it may have made its block final, and another may be of the same block.
+                Ok(certificate)
+                    if self
+                        .consensus
+                        .lacks_certificate(certificate.block(), height) =>
+                {
+                    self.step(Input::Certificate(certificate))?;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!("peer {peer} gave a certificate that does not verify: {error}");
+                }
+            }
         }
         Ok(())
     }
