@@ -22,6 +22,7 @@ use crate::units::{
 use alloc::boxed::Box;
 use alloc::string::String;
 use bitcoin::BlockHash;
+use bitcoin::consensus::Encodable as _;
 use serde::{Deserialize, Serialize};
 
 byte_string!(
@@ -106,6 +107,15 @@ byte_string!(
     /// A Bitcoin block header's consensus encoding.
     BitcoinHeaderBytes[80]
 );
+
+impl From<&bitcoin::block::Header> for BitcoinHeaderBytes {
+    fn from(header: &bitcoin::block::Header) -> Self {
+        let mut bytes = [0u8; Self::LENGTH];
+        // A header has 80 bytes: the array cannot be too short.
+        let _written = header.consensus_encode(&mut bytes.as_mut_slice());
+        Self::new(bytes)
+    }
+}
 
 /// A request to approve a block, with what proves that it may be approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

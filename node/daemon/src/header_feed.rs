@@ -6,7 +6,6 @@ use alys_protocol::signer::{BitcoinHeaderBytes, BitcoinStanding, BitcoinTip, MAX
 use alys_protocol::units::BtcHeight;
 use alys_signer_client::SignerClient;
 use anyhow::Context as _;
-use bitcoin::consensus::Encodable as _;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -57,7 +56,9 @@ impl HeaderFeed {
                 // The chain became shorter meanwhile: the next slot looks again.
                 break;
             };
-            standing = self.signer.bitcoin_headers(encoded(&headers)?).await?;
+            let headers: Vec<BitcoinHeaderBytes> = headers.iter().map(Into::into).collect();
+            let headers = BoundedVec::new(headers)?;
+            standing = self.signer.bitcoin_headers(headers).await?;
             next = last.saturating_add(1);
         }
         *known = Some(standing);
@@ -75,18 +76,4 @@ impl HeaderFeed {
         // A reorganisation: everything that the signer may still change, since it says no more than its tip.
         Ok(standing.from)
     }
-}
-
-fn encoded(
-    headers: &[bitcoin::block::Header],
-) -> anyhow::Result<BoundedVec<BitcoinHeaderBytes, MAX_BITCOIN_HEADERS>> {
-    let encoded = headers
-        .iter()
-        .map(|header| {
-            let mut bytes = [0u8; BitcoinHeaderBytes::LENGTH];
-            header.consensus_encode(&mut bytes.as_mut_slice())?;
-            Ok(BitcoinHeaderBytes::new(bytes))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(BoundedVec::new(encoded)?)
 }

@@ -35,7 +35,7 @@ use alys_protocol::spec::Chain;
 use alys_protocol::units::BtcHeight;
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
-use bitcoin::consensus::{Decodable as _, Encodable as _};
+use bitcoin::consensus::Decodable as _;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -147,8 +147,5 @@ pub fn decode(bytes: &BitcoinHeaderBytes) -> Option<Header> {
 
 /// Writes a header.
 pub fn encode(header: &Header) -> BitcoinHeaderBytes {
-    let mut bytes = [0u8; BitcoinHeaderBytes::LENGTH];
-    // A header has 80 bytes: the array cannot be too short.
-    let _written = header.consensus_encode(&mut bytes.as_mut_slice());
-    BitcoinHeaderBytes::new(bytes)
+    header.into()
 }
