@@ -14,6 +14,8 @@
 //!   first, and the tips' certificates as [`Input::Certificate`].
 //! - Run: [`Consensus::step`] with one input at a time, its outputs in order; [`Input::Tick`] at
 //!   [`Consensus::next_deadline`].
+//! - Catch up: a range through [`VerifiedProposal::verify_all`], lowest first, then those of the certificates beside it that
+//!   it still lacks ([`Consensus::lacks_certificate`]) through [`VerifiedCertificate::verify_all`].
 //! - On [`Output::Final`], store [`BlockTree::anchor`] of the last block; on [`Output::Certified`], the certificate; on
 //!   [`Output::Validate`], the block once it is valid. All of this before outputs that follow are released.
 //! - Send [`BlockTree::head`]'s certificate with the node's status: it is how a node that missed messages learns that it
