@@ -18,6 +18,8 @@ wanted=(
     clang libclang-dev       # bindgen, for RocksDB
     gcc-arm-none-eabi        # the C of blst for the signer's device
     libnewlib-arm-none-eabi
+    softhsm2                 # a PKCS#11 token in software, for tests and the devnet
+    opensc                   # pkcs11-tool: looks into a token from outside
 )
 # Programs that may have come from elsewhere (a version manager, another archive): the command counts, not the package.
 if ! command -v node >/dev/null; then wanted+=(nodejs); fi

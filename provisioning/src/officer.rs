@@ -2,6 +2,7 @@
 //! can make them and sign with them, too.
 
 use crate::files::{self, FileError, Readers};
+use crate::paper::Paper;
 use alys_signer_core::admin::{OfficerKey, Officers, OfficersError};
 use minisign::{KeyPair, PError, PublicKey, PublicKeyBox, SecretKey, SecretKeyBox};
 use serde::Serialize;
