@@ -269,14 +269,17 @@ pub const MAX_BATCH_BYTES: usize = 64 * 1024;
 /// A peg-out batch, as the body of the block that decides it records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRecord {
-    /// First burn that it pays.
+    /// First burn of its range.
     pub first_burn: BurnSequence,
-    /// One past the last burn that it pays; equal to `first_burn` for a refresh or consolidation.
+    /// One past the last burn of its range; equal to `first_burn` for a refresh or consolidation.
     pub next_burn: BurnSequence,
     /// Fee rate that the transaction was built for.
     pub fee_rate: SatsPerKvb,
     /// The batch of the same family that this one replaces at a higher fee, with exactly its inputs.
     pub replaces: Option<BatchId>,
+    /// Burns of the range that are not paid, rising: officers of enough members agreed to skip them (rule `skip`). What
+    /// was burned stays locked.
+    pub skipped: BoundedVec<BurnSequence, MAX_BATCH_BURNS>,
     /// The transaction to sign: consensus encoding, no witnesses.
     pub transaction: BoundedVec<u8, MAX_BATCH_BYTES>,
 }
@@ -285,12 +288,15 @@ impl BatchRecord {
     /// The batch's id: a hash over every field.
     pub fn id(&self, chain_id: ChainId) -> BatchId {
         let replaces = self.replaces.unwrap_or(BatchId::ZERO);
+        let skipped = self.skipped.iter();
+        let skipped: Vec<u8> = skipped.flat_map(|burn| burn.get().to_le_bytes()).collect();
         BatchId::new(
             TaggedHasher::new(hash::BATCH, chain_id)
                 .fixed(&self.first_burn.get().to_le_bytes())
                 .fixed(&self.next_burn.get().to_le_bytes())
                 .fixed(&self.fee_rate.get().to_le_bytes())
                 .fixed(replaces.as_bytes())
+                .variable(&skipped)
                 .variable(&self.transaction)
                 .finish(),
         )
@@ -312,9 +318,19 @@ impl BatchRecord {
         Ok(transaction)
     }
 
-    /// Number of burns that it pays.
+    /// Number of burns in its range.
     pub fn burns(&self) -> u64 {
         self.next_burn.get().saturating_sub(self.first_burn.get())
+    }
+
+    /// Number of burns that it pays.
+    pub fn payments(&self) -> u64 {
+        self.burns().saturating_sub(self.skipped.len() as u64)
+    }
+
+    /// Whether it leaves a burn unpaid.
+    pub fn skips(&self, burn: BurnSequence) -> bool {
+        self.skipped.contains(&burn)
     }
 }
 

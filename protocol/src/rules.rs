@@ -139,6 +139,8 @@ rules! {
         Destination = "destination",
         /// The signer is not paused.
         Paused = "paused",
+        /// A burn is left unpaid only where officers signed that it is skipped.
+        Skip = "skip",
     }
     "state" {
         /// The signer's state is the newest there is.

@@ -53,6 +53,9 @@ pub const MAX_SIGNATURE_BYTES: usize = 4 << 10;
 /// Officers who decide about a signer at most.
 pub const MAX_OFFICERS: usize = 32;
 
+/// Burns that officers agreed to skip and that a signer remembers at most.
+pub const MAX_SKIPS: usize = 64;
+
 /// Withdrawals in one request to approve at most.
 pub const MAX_REQUEST_WITHDRAWALS: usize = 4096;
 /// Deposits with their proofs in one request to approve at most. A chain spec allows no more in one block.
@@ -386,6 +389,8 @@ pub struct SignerStatus {
     pub paused: bool,
     /// The last statement of officers that it accepted.
     pub last_statement: StatementNumber,
+    /// Burns that its officers agreed to skip, rising.
+    pub skips: BoundedVec<BurnSequence, MAX_SKIPS>,
 }
 
 /// A message that does not fit a frame, or a frame that is no message.

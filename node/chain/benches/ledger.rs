@@ -70,7 +70,7 @@ fn ledger(criterion: &mut Criterion) {
     criterion.bench_function("next_batch, 10k coins", |bencher| {
         let rate = SatsPerKvb::new(2_000);
         let slot = Slot::new(1 << 40);
-        bencher.iter(|| next_batch(chain(), peg, SideHeight::MAX, slot, rate).unwrap());
+        bencher.iter(|| next_batch(chain(), peg, SideHeight::MAX, slot, rate, &[]).unwrap());
     });
     criterion.bench_function("encode, 10k coins", |bencher| {
         bencher.iter(|| black_box(peg).encode().unwrap());

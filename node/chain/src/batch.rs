@@ -72,9 +72,10 @@ pub enum NoBatch {
 /// The next batch in a block of `slot` on top of `state`, where all blocks up to `pow_final` are PoW-final.
 ///
 /// `state` is the ledger after the block's own consumption of Bitcoin, `pow_final` the parent's `pow.height`. The batch pays
-/// the longest prefix of PoW-final burns that fits the spec's limits and can be covered. Inputs are the coins near their
+/// the longest prefix of PoW-final burns that fits the spec's limits and can be covered, but for those in `skips`, which
+/// officers of enough members agreed to leave unpaid; that they did is for signers to judge. Inputs are the coins near their
 /// recovery timelock, oldest first, then the largest, ties by outpoint. Without a burn to pay, coins near
-/// the timelock are moved alone; and where the first burn cannot be covered by `max_inputs` coins but by all of them, the
+/// the timelock are moved alone, or the largest where burns are skipped; and where the first burn cannot be covered by `max_inputs` coins but by all of them, the
 /// largest are consolidated.
 ///
 /// # Errors
@@ -85,6 +86,7 @@ pub fn next_batch(
     pow_final: SideHeight,
     slot: Slot,
     fee_rate: SatsPerKvb,
+    skips: &[BurnSequence],
 ) -> Result<BatchRecord, NoBatch> {
     check_time(chain, state, slot, fee_rate)?;
     let coins = Coins::new(chain, state, fee_rate);
@@ -94,10 +96,12 @@ pub fn next_batch(
         .take(usize::try_from(chain.spec().pegout.max_burns).unwrap_or(usize::MAX))
         .collect();
     let limit = coins.reach.min(chain.spec().pegout.max_batch_value_sats);
-    let (burns, value) = longest_prefix(&payable, limit);
-    let inputs = match payable.first() {
-        _ if !burns.is_empty() => coins.cover(value),
-        _ if coins.mandatory > 0 => coins.first(coins.mandatory),
+    let prefix = Prefix::longest(&payable, limit, skips);
+    let (burns, skipped) = (&prefix.burns, &prefix.skipped);
+    let unpaid = payable.iter().find(|burn| !skips.contains(&burn.sequence));
+    let inputs = match unpaid {
+        _ if !burns.is_empty() => coins.cover(prefix.value),
+        _ if coins.mandatory > 0 || !skipped.is_empty() => coins.first(coins.mandatory.max(1)),
         Some(burn) if coins.can_consolidate(burn.amount) => coins.first(coins.max_inputs),
         Some(burn) => {
             return Err(NoBatch::Funds {
@@ -107,8 +111,13 @@ pub fn next_batch(
         }
         None => return Err(NoBatch::NoBurns),
     };
-    let draft = assemble(chain, &inputs, &burns, fee_rate)?;
-    record(state.next_burn(), burns.len(), fee_rate, None, &draft)
+    let draft = assemble(chain, &inputs, burns, fee_rate)?;
+    let range = Range {
+        first: state.next_burn(),
+        next: state.next_burn().saturating_add(prefix.length()),
+        skipped,
+    };
+    record(&range, fee_rate, None, &draft)
 }
 
 /// The replacement of a stuck batch: "exactly the original's inputs and the same burns" at a higher fee.
@@ -124,13 +133,12 @@ pub fn replacement(
 ) -> Result<BatchRecord, NoBatch> {
     check_time(chain, state, slot, fee_rate)?;
     let (family, draft) = replace(chain, state, replaces, fee_rate)?;
-    record(
-        family.first_burn,
-        family.burns.len(),
-        fee_rate,
-        Some(replaces),
-        &draft,
-    )
+    let range = Range {
+        first: family.first_burn,
+        next: family.next_burn(),
+        skipped: &family.skipped,
+    };
+    record(&range, fee_rate, Some(replaces), &draft)
 }
 
 /// What to record in a block of `slot` on top of `state`: the first of the `stuck` batches that the fee rate replaces, else
@@ -145,11 +153,15 @@ pub fn batch_to_record(
     pow_final: SideHeight,
     slot: Slot,
     fee_rate: SatsPerKvb,
+    skips: &[BurnSequence],
 ) -> Result<BatchRecord, NoBatch> {
     stuck
         .iter()
         .find_map(|batch| replacement(chain, state, *batch, slot, fee_rate).ok())
-        .map_or_else(|| next_batch(chain, state, pow_final, slot, fee_rate), Ok)
+        .map_or_else(
+            || next_batch(chain, state, pow_final, slot, fee_rate, skips),
+            Ok,
+        )
 }
 
 /// A fee rate, about the lowest, at which [`replacement`] takes the place of `batch`, the newest of its family; `None` where
@@ -157,7 +169,7 @@ pub fn batch_to_record(
 pub fn replacement_rate(chain: &Chain, state: &PegState, batch: BatchId) -> Option<SatsPerKvb> {
     let (_, family) = state.family_of(batch)?;
     let newest = family.members.last()?;
-    let scripts = || family.burns.iter().map(|burn| &burn.script_pubkey[..]);
+    let scripts = || family.paid().map(|burn| &burn.script_pubkey[..]);
     let change = chain.wallet().script_pubkey().as_bytes();
     let inputs = family.inputs.len();
     // With change and, where that is dust, without.
@@ -198,7 +210,7 @@ fn replace<'a>(
         .map(|outpoint| Some((*outpoint, state.utxos.get(outpoint)?.value)))
         .collect::<Option<Vec<_>>>()
         .ok_or(not_replaceable)?;
-    let burns: Vec<&Burn> = family.burns.iter().collect();
+    let burns: Vec<&Burn> = family.paid().collect();
     let draft = assemble(chain, &inputs, &burns, fee_rate)?;
     let at_least = newest.fee.saturating_add(draft.vsize);
     if draft.fee < at_least {
@@ -238,20 +250,47 @@ fn check_time(
     Ok(())
 }
 
-fn longest_prefix<'a>(payable: &[&'a Burn], limit: Sats) -> (Vec<&'a Burn>, Sats) {
-    let mut value = Sats::ZERO;
-    let mut burns = Vec::new();
-    for burn in payable {
-        let Some(more) = value.checked_add(burn.amount.get()) else {
-            break;
-        };
-        if more > limit {
-            break;
+/// Burns at the queue's head.
+#[derive(Default)]
+struct Prefix<'a> {
+    /// Those to pay.
+    burns: Vec<&'a Burn>,
+    /// Those to leave unpaid.
+    skipped: Vec<BurnSequence>,
+    /// What the former add up to.
+    value: Sats,
+}
+
+impl<'a> Prefix<'a> {
+    fn longest(payable: &[&'a Burn], limit: Sats, skips: &[BurnSequence]) -> Self {
+        let mut prefix = Self::default();
+        for burn in payable {
+            if skips.contains(&burn.sequence) {
+                prefix.skipped.push(burn.sequence);
+                continue;
+            }
+            let Some(value) = prefix.value.checked_add(burn.amount.get()) else {
+                break;
+            };
+            if value > limit {
+                break;
+            }
+            prefix.value = value;
+            prefix.burns.push(*burn);
         }
-        value = more;
-        burns.push(*burn);
+        prefix
     }
-    (burns, value)
+
+    fn length(&self) -> u64 {
+        (self.burns.len() as u64).saturating_add(self.skipped.len() as u64)
+    }
+}
+
+/// The burns of a batch.
+struct Range<'a> {
+    first: BurnSequence,
+    next: BurnSequence,
+    skipped: &'a [BurnSequence],
 }
 
 struct Assembled {
@@ -353,18 +392,18 @@ fn output(script_pubkey: ScriptBuf, value: Sats) -> TxOut {
 }
 
 fn record(
-    first_burn: BurnSequence,
-    burns: usize,
+    range: &Range<'_>,
     fee_rate: SatsPerKvb,
     replaces: Option<BatchId>,
     draft: &Assembled,
 ) -> Result<BatchRecord, NoBatch> {
     let bytes = bitcoin::consensus::serialize(&draft.transaction);
     Ok(BatchRecord {
-        first_burn,
-        next_burn: first_burn.saturating_add(burns as u64),
+        first_burn: range.first,
+        next_burn: range.next,
         fee_rate,
         replaces,
+        skipped: BoundedVec::new(range.skipped.to_vec()).map_err(|_| NoBatch::Unpayable)?,
         transaction: BoundedVec::new(bytes).map_err(|_| NoBatch::Unpayable)?,
     })
 }
@@ -420,6 +459,7 @@ impl PegState {
             Family {
                 first_burn: record.first_burn,
                 burns,
+                skipped: record.skipped.to_vec(),
                 inputs,
                 members: vec![member],
             },

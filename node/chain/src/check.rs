@@ -226,6 +226,7 @@ fn record_batch(
             parent.pow.height,
             header.slot,
             record.fee_rate,
+            &record.skipped,
         ),
         Some(replaces) => replacement(chain, state, replaces, header.slot, record.fee_rate),
     }

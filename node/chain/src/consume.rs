@@ -49,10 +49,12 @@ pub struct Settlement {
     pub txid: Txid,
     /// Height of its Bitcoin block.
     pub height: BtcHeight,
-    /// First burn that it paid.
+    /// First burn of its range.
     pub first_burn: BurnSequence,
-    /// One past the last burn that it paid.
+    /// One past the last burn of its range.
     pub next_burn: BurnSequence,
+    /// Burns of the range that it left unpaid.
+    pub skipped: Vec<BurnSequence>,
     /// The fee that it paid.
     pub fee: Sats,
 }

@@ -66,10 +66,12 @@ pub struct Member {
 /// Batches with the same inputs and burns, of which Bitcoin will confirm one. Named by its first member's batch id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
-    /// First burn that it pays, or the next one where it pays none.
+    /// First burn of its range, or the next one where it has none.
     pub first_burn: BurnSequence,
-    /// The burns that it pays, in order.
+    /// The burns of its range, in order.
     pub burns: Vec<Burn>,
+    /// Those of them that it leaves unpaid.
+    pub skipped: Vec<BurnSequence>,
     /// Its inputs, in the transaction's order.
     pub inputs: Vec<OutPoint>,
     /// Its batches, oldest first; each pays more than the one before.
@@ -77,9 +79,22 @@ pub struct Family {
 }
 
 impl Family {
-    /// One past the last burn that it pays.
+    /// One past the last burn of its range.
     pub fn next_burn(&self) -> BurnSequence {
         self.first_burn.saturating_add(self.burns.len() as u64)
+    }
+
+    /// The burns that it pays, in order.
+    pub fn paid(&self) -> impl Iterator<Item = &Burn> + Clone {
+        let burns = self.burns.iter();
+        burns.filter(|burn| !self.skipped.contains(&burn.sequence))
+    }
+
+    /// What its skipped burns add up to.
+    pub(crate) fn skipped_sats(&self) -> Option<Sats> {
+        let burns = self.burns.iter();
+        let skipped = burns.filter(|burn| self.skipped.contains(&burn.sequence));
+        Sats::checked_sum(skipped.map(|burn| burn.amount))
     }
 }
 
@@ -123,6 +138,8 @@ pub struct Totals {
     pub settled: Sats,
     /// What confirmed batches paid for them: `settled` less the burners' shares of fees.
     pub paid_out: Sats,
+    /// Burned amounts that confirmed batches left unpaid; they stay locked.
+    pub skipped: Sats,
     /// Fees of confirmed batches.
     pub bitcoin_fees: Sats,
     /// Value spent by an unrecorded transaction.
@@ -170,7 +187,7 @@ pub enum DecodeStateError {
 
 impl PegState {
     /// Version of [`PegState::encode`].
-    pub const VERSION: u8 = 1;
+    pub const VERSION: u8 = 2;
 
     /// The ledger after genesis.
     pub fn genesis(chain: &Chain) -> Self {

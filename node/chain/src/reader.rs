@@ -162,12 +162,13 @@ impl<'a> Reader<'a> {
         let outputs = sum_outputs(transaction).ok_or(amounts.clone())?;
         let fee = spent.checked_sub(outputs.get());
         let paid = outputs.checked_sub(change.get());
-        let burned = Sats::checked_sum(family.burns.iter().map(|burn| burn.amount));
+        let burned = Sats::checked_sum(family.paid().map(|burn| burn.amount));
         let totals = &mut self.consumed.state.totals;
         let settled = (|| {
             totals.bitcoin_fees = totals.bitcoin_fees.checked_add(fee?.get())?;
             totals.paid_out = totals.paid_out.checked_add(paid?.get())?;
             totals.settled = totals.settled.checked_add(burned?.get())?;
+            totals.skipped = totals.skipped.checked_add(family.skipped_sats()?.get())?;
             settlement(id, &family, txid, consumed.height, fee?)
         })();
         self.consumed.settled.push(settled.ok_or(amounts)?);
@@ -335,6 +336,7 @@ fn settlement(
         height,
         first_burn: family.first_burn,
         next_burn: family.next_burn(),
+        skipped: family.skipped.clone(),
         fee,
     })
 }

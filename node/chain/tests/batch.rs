@@ -7,14 +7,15 @@
 mod kit;
 
 use alys_chain::{
-    BurnError, NoBatch, Origin, PegState, batch_to_record, next_batch, plan_advance, replacement,
-    replacement_rate,
+    BlockRuleError, BurnError, NoBatch, Origin, PegState, batch_to_record, next_batch,
+    plan_advance, replacement, replacement_rate,
 };
+use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::EvmAddress;
 use alys_protocol::federation::BATCH_SEQUENCE;
 use alys_protocol::peg::{BatchRecord, fee};
 use alys_protocol::spec::Chain;
-use alys_protocol::units::{Sats, SatsPerKvb, SideHeight, Slot};
+use alys_protocol::units::{BurnSequence, Sats, SatsPerKvb, SideHeight, Slot};
 use bitcoin::{OutPoint, Transaction};
 use kit::bitcoin_chain::Bitcoin;
 use kit::side_chain::{BurnRequest, Side, Step};
@@ -57,7 +58,7 @@ fn requests(burns: &[u64]) -> Vec<BurnRequest> {
 }
 
 fn batch(peg: &PegState) -> Result<BatchRecord, NoBatch> {
-    next_batch(chain(), peg, ALL, LATE, RATE)
+    next_batch(chain(), peg, ALL, LATE, RATE, &[])
 }
 
 fn inputs(peg: &PegState, transaction: &Transaction) -> Vec<u64> {
@@ -134,7 +135,7 @@ fn the_prefix_ends_at_the_first_limit() {
 fn burns_wait_for_proof_of_work() {
     let (_, side) = world(&[1_000_000], &[50_000]);
     let burn = side.peg().queue().next().unwrap().height;
-    let at = |height| next_batch(chain(), side.peg(), height, LATE, RATE);
+    let at = |height| next_batch(chain(), side.peg(), height, LATE, RATE, &[]);
     assert_eq!(at(burn.saturating_sub(1)), Err(NoBatch::NoBurns));
     assert!(at(burn).is_ok());
 }
@@ -145,7 +146,7 @@ fn fee_rates_outside_the_limits_wait() {
     for rate in [0, 999, 20_001, u64::MAX] {
         let rate = SatsPerKvb::new(rate);
         assert_eq!(
-            next_batch(chain(), side.peg(), ALL, LATE, rate),
+            next_batch(chain(), side.peg(), ALL, LATE, rate, &[]),
             Err(NoBatch::FeeRate {
                 maximum: SatsPerKvb::new(20_000),
                 found: rate
@@ -153,7 +154,7 @@ fn fee_rates_outside_the_limits_wait() {
         );
     }
     for rate in [1_000, 20_000] {
-        assert!(next_batch(chain(), side.peg(), ALL, LATE, SatsPerKvb::new(rate)).is_ok());
+        assert!(next_batch(chain(), side.peg(), ALL, LATE, SatsPerKvb::new(rate), &[]).is_ok());
     }
 }
 
@@ -180,7 +181,7 @@ fn one_batch_per_interval_and_reserved_coins_are_left_alone() {
     let last = side.tip().header.slot;
     let at = |side: &Side, slots| {
         let slot = last.saturating_add(slots);
-        next_batch(chain(), side.peg(), ALL, slot, RATE)
+        next_batch(chain(), side.peg(), ALL, slot, RATE, &[])
     };
     assert_eq!(
         at(&side, 1),
@@ -303,7 +304,7 @@ fn coins_that_cannot_pay_for_being_moved_do_not_block_batches() {
         peg = advance.consumed.state;
     }
     // One input and one output are 196 vB: 2000 sat pay for that and for a change of 330 sat up to 8.5 sat/vB.
-    let at = |rate| next_batch(&chain, &peg, ALL, LATE, SatsPerKvb::new(rate));
+    let at = |rate| next_batch(&chain, &peg, ALL, LATE, SatsPerKvb::new(rate), &[]);
     let refresh = at(8_000).unwrap().decode_transaction().unwrap();
     assert!(refresh.output[0].value.to_sat() >= 330);
     assert_eq!(at(9_000), Err(NoBatch::NoBurns));
@@ -358,7 +359,7 @@ fn every_burn_is_payable_at_the_highest_rate_with_the_most_inputs() {
     // Four of the smallest coins for one of the smallest burns: design 9's bound on min_pegout.
     let (_, side) = world(&[10_000; 4], &[20_000]);
     let highest = SatsPerKvb::new(20_000);
-    let transaction = next_batch(chain(), side.peg(), ALL, LATE, highest)
+    let transaction = next_batch(chain(), side.peg(), ALL, LATE, highest, &[])
         .unwrap()
         .decode_transaction()
         .unwrap();
@@ -483,6 +484,7 @@ fn every_stuck_family_gets_its_replacement() {
             ALL,
             LATE,
             SatsPerKvb::new(9_000),
+            &[],
         )
         .map(|record| record.replaces)
     };
@@ -534,4 +536,91 @@ fn ties_are_broken_by_outpoint() {
     let lowest: Vec<OutPoint> = side.peg().utxos().keys().copied().take(2).collect();
     assert_eq!(spent, lowest);
     assert_eq!(BTreeSet::from_iter(spent).len(), 2);
+}
+
+fn burns(numbers: &[u64]) -> Vec<BurnSequence> {
+    numbers.iter().copied().map(BurnSequence::new).collect()
+}
+
+#[test]
+fn skipped_burns_leave_the_queue_unpaid_and_stay_locked() {
+    let (mut bitcoin, mut side) = world(&[900_000], &[100_000, 200_000, 150_000]);
+    let skip = |side: &Side, skips: &[u64]| {
+        next_batch(chain(), side.peg(), ALL, LATE, RATE, &burns(skips)).unwrap()
+    };
+    let record = skip(&side, &[1, 77]);
+    assert_eq!((record.burns(), record.payments()), (3, 2));
+    assert_eq!(record.skipped.to_vec(), burns(&[1]));
+    let transaction = record.decode_transaction().unwrap();
+    assert_eq!(transaction.output.len(), 3, "two payments and change");
+    assert_eq!(transaction.output[1].script_pubkey, payee(2));
+    // All of them: coins go back to the federation, less the fee.
+    let none = skip(&side, &[0, 1, 2]);
+    assert_eq!((none.burns(), none.payments()), (3, 0));
+    let back = none.decode_transaction().unwrap();
+    assert_eq!(back.output.len(), 1);
+    assert_eq!(
+        back.output[0].script_pubkey,
+        *chain().wallet().script_pubkey()
+    );
+    // The whole way: recorded, replaced with the same burn left out, settled.
+    side.step(&bitcoin, &Step::default());
+    let step = Step {
+        pow: true,
+        ..Step::default()
+    };
+    side.step(&bitcoin, &step);
+    let step = Step {
+        fee_rate: Some(RATE),
+        slots: 5,
+        skips: burns(&[1]),
+        ..Step::default()
+    };
+    let id = side.step(&bitcoin, &step).batch.unwrap();
+    let family = &side.peg().families()[&id];
+    assert_eq!((family.burns.len(), family.paid().count()), (3, 2));
+    assert_eq!(side.peg().queue().len(), 0);
+    let higher = SatsPerKvb::new(9_000);
+    let replaced = replacement(chain(), side.peg(), id, LATE, higher).unwrap();
+    assert_eq!(replaced.skipped.to_vec(), burns(&[1]));
+    let block = side.tip().block.clone().unwrap();
+    let transaction = block.body.batch.unwrap().decode_transaction().unwrap();
+    bitcoin.mine(vec![transaction]);
+    bitcoin.mine_empty(2);
+    side.step(&bitcoin, &Step::default());
+    let totals = side.peg().totals();
+    assert_eq!(totals.settled, Sats::new(250_000));
+    assert_eq!(totals.skipped, Sats::new(200_000));
+    assert!(side.peg().families().is_empty());
+}
+
+/// What is skipped is the record's choice, but only of burns that it reaches, each once.
+#[test]
+fn a_record_skips_only_burns_that_it_reaches() {
+    let (bitcoin, mut side) = world(&[900_000], &[100_000, 200_000, 150_000]);
+    side.step(&bitcoin, &Step::default());
+    let step = Step {
+        pow: true,
+        ..Step::default()
+    };
+    side.step(&bitcoin, &step);
+    let honest = Step {
+        fee_rate: Some(RATE),
+        slots: 5,
+        skips: burns(&[1]),
+        ..Step::default()
+    };
+    let block = side.propose(&bitcoin, &honest);
+    assert!(side.check(&bitcoin, &block).is_ok());
+    for skipped in [&[][..], &[0], &[1, 1], &[1, 3], &[2, 1]] {
+        let mut changed = block.clone();
+        let batch = changed.body.batch.as_mut().unwrap();
+        batch.skipped = BoundedVec::new(burns(skipped)).unwrap();
+        changed.header.body_root = changed.body.root(chain().id()).unwrap();
+        let checked = side.check(&bitcoin, &changed);
+        assert!(
+            matches!(checked, Err(BlockRuleError::Batch { .. })),
+            "{skipped:?}: {checked:?}"
+        );
+    }
 }

@@ -421,7 +421,7 @@ fn an_unrecorded_spend_halts_the_peg() {
     );
     let rate = SatsPerKvb::new(1000);
     assert_eq!(
-        next_batch(chain(), &state, SideHeight::ZERO, Slot::new(1), rate),
+        next_batch(chain(), &state, SideHeight::ZERO, Slot::new(1), rate, &[]),
         Err(NoBatch::Halted)
     );
     // Nor within the same block: what comes behind the theft is refused.

@@ -65,9 +65,13 @@ fn unspent(bitcoin: &Bitcoin, side: &Side) -> Vec<Unspent> {
 }
 
 #[test]
-fn ledgers_that_version_1_wrote_are_read() {
-    // `world()`'s ledger, as the first release encoded it. A change that breaks this needs a new version and fixture.
-    let fixture = include_str!("fixtures/peg-ledger-1.hex");
+fn ledgers_that_version_2_wrote_are_read_and_those_before_refused() {
+    // `world()`'s ledger, as that version encoded it. A change that breaks this needs a new version and fixture.
+    let old = Vec::<u8>::from_hex(include_str!("fixtures/peg-ledger-1.hex").trim()).unwrap();
+    // Its blocks are not readable any more, either: the database's schema version says so first.
+    let refused = Err(DecodeStateError::Version { found: 1 });
+    assert_eq!(PegState::decode(&old), refused);
+    let fixture = include_str!("fixtures/peg-ledger-2.hex");
     let bytes = Vec::<u8>::from_hex(fixture.trim()).unwrap();
     let state = PegState::decode(&bytes).unwrap();
     assert_eq!(state.encode().unwrap(), bytes);

@@ -137,6 +137,7 @@ impl World {
                 burns: requests,
                 fee_rate: Some(SatsPerKvb::new(rate)),
                 replaces: None,
+                skips: Vec::new(),
                 pow,
                 slots: 1,
                 tips,

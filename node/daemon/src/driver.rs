@@ -4,12 +4,12 @@
 //! [`crate::jobs`] and comes back as an event. Nothing here signs: the signer does, and refuses what it cannot prove.
 
 mod approve;
-pub(crate) mod cursor;
 mod finality;
 mod footing;
 mod gossip;
 mod mining;
 mod outputs;
+pub(crate) mod patience;
 mod pegout;
 mod publish;
 mod sync;
@@ -32,8 +32,8 @@ use alys_protocol::signer::FinalityEvidence;
 use alys_protocol::units::{MemberId, SideHeight, Slot};
 use alys_store::schema::{Blocks, Certificates, Ledgers, Only, Recent, RecentKey, Root};
 use anyhow::{Context as _, bail};
-use cursor::CursorPatience;
 use mining::Queued;
+use patience::PegPatience;
 use pegout::PegOuts;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(crate) struct Driver {
     looking: bool,
     /// The signer is being fed Bitcoin headers.
     feeding: bool,
-    patience: CursorPatience,
+    patience: PegPatience,
     finality: Option<FinalityEvidence>,
     sync: Sync,
     done: mpsc::UnboundedSender<Done>,
@@ -135,7 +135,7 @@ impl Driver {
             footing: Footing::default(),
             looking: false,
             feeding: false,
-            patience: CursorPatience::default(),
+            patience: PegPatience::default(),
             finality: None,
             sync: Sync::default(),
             done,

@@ -23,7 +23,7 @@ use alys_protocol::header::Header;
 use alys_protocol::peg::{BatchRecord, Burn};
 use alys_protocol::signer::{BurnEvidence, PegOutRequest, SchnorrSignature, TrieProof};
 use alys_protocol::spec::Chain;
-use alys_protocol::units::{MemberId, SideHeight, Slot};
+use alys_protocol::units::{BurnSequence, MemberId, SideHeight, Slot};
 use alys_signer_client::SignerClient;
 use alys_store::Store;
 use anyhow::Context as _;
@@ -267,7 +267,7 @@ pub(crate) struct BuildPlan {
     pub(crate) history_root: HistoryRoot,
     pub(crate) share: Option<Share>,
     pub(crate) heads: Heads,
-    /// Members' signers would not approve a block that consumes Bitcoin: see [`crate::driver::cursor`].
+    /// Members' signers would not approve a block that moves the peg: see [`crate::driver::patience`].
     pub(crate) hold_cursor: bool,
     /// Batches to replace at the present fee rate, if that has risen; the one to try first comes first.
     pub(crate) stuck: Vec<BatchId>,
@@ -352,7 +352,31 @@ async fn choose_batch(tools: &Tools, state: &PegState, plan: &BuildPlan) -> Opti
         }
     };
     let pow_final = plan.parent.header.pow.height;
-    batch_to_record(&tools.chain, state, &plan.stuck, pow_final, plan.slot, rate).ok()
+    let skips = agreed_skips(tools, state).await;
+    batch_to_record(
+        &tools.chain,
+        state,
+        &plan.stuck,
+        pow_final,
+        plan.slot,
+        rate,
+        &skips,
+    )
+    .ok()
+}
+
+/// Burns that the officers of this node's signer agreed to skip. Whether those of the others did, their approvals tell.
+async fn agreed_skips(tools: &Tools, state: &PegState) -> Vec<BurnSequence> {
+    let Some(signer) = tools.signer.as_ref().filter(|_| state.queue().len() > 0) else {
+        return Vec::new();
+    };
+    match signer.status().await {
+        Ok(status) => status.skips.into_inner(),
+        Err(error) => {
+            tracing::warn!("no burn is skipped, as the signer does not answer: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// Gathers what the signer needs to see of a block, and asks it to approve.

@@ -312,6 +312,9 @@ impl NodeRpcServer for Api {
             .families()
             .values()
             .find(|family| (family.first_burn..family.next_burn()).contains(&sequence));
+        if family.is_some_and(|family| family.skipped.contains(&sequence)) {
+            return at(PegOutStage::Skipped, None);
+        }
         if let Some(newest) = family.and_then(|family| family.members.last()) {
             let broadcast = view
                 .pegouts
@@ -329,7 +332,11 @@ impl NodeRpcServer for Api {
             .get::<Payments>(&sequence)
             .map_err(internal)?
             .map(|txid| bitcoin::Txid::from_byte_array(txid).to_string());
-        at(PegOutStage::Settled, txid)
+        match txid {
+            Some(txid) => at(PegOutStage::Settled, Some(txid)),
+            // In a settled batch, and not among its payments.
+            None => at(PegOutStage::Skipped, None),
+        }
     }
 
     async fn create_aux_block(&self, address: EvmAddress) -> RpcResult<AuxBlock> {

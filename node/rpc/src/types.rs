@@ -179,6 +179,8 @@ pub enum PegOutStage {
     Broadcast,
     /// Its batch is buried as deep as a deposit must be.
     Settled,
+    /// Officers agreed to leave it unpaid: what was burned stays locked.
+    Skipped,
 }
 
 /// What `getdepositaddress` answers.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of the schema below; a change of a table's meaning raises it and adds a migration.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A key, as bytes whose order is the keys' order.
 pub trait Key {

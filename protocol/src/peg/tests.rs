@@ -141,6 +141,7 @@ fn every_field_is_in_a_batchs_id() {
         next_burn: BurnSequence::new(2),
         fee_rate: SatsPerKvb::new(1000),
         replaces: None,
+        skipped: BoundedVec::empty(),
         transaction: BoundedVec::new(alloc::vec![1, 2, 3]).unwrap(),
     };
     let ids = [
@@ -163,6 +164,11 @@ fn every_field_is_in_a_batchs_id() {
         .id(chain),
         BatchRecord {
             replaces: Some(BatchId::new([1; 32])),
+            ..batch.clone()
+        }
+        .id(chain),
+        BatchRecord {
+            skipped: BoundedVec::new(alloc::vec![BurnSequence::new(1)]).unwrap(),
             ..batch.clone()
         }
         .id(chain),

@@ -59,6 +59,7 @@ fn record() -> BatchRecord {
         next_burn: BurnSequence::new(10),
         fee_rate: SatsPerKvb::new(5000),
         replaces: Some(crate::bytes::BatchId::new([3; 32])),
+        skipped: bounded(vec![BurnSequence::new(9)]),
         transaction: bounded(vec![4; 100]),
     }
 }
@@ -229,6 +230,7 @@ fn replies() -> Vec<Reply> {
         silent: None,
         paused: true,
         last_statement: StatementNumber::new(41),
+        skips: bounded(vec![BurnSequence::new(47)]),
     };
     let challenge = Challenge {
         chain_id: ChainId::new(212_121),
@@ -351,18 +353,18 @@ fn every_reply_survives_its_frame_in_the_agreed_bytes() {
 const REQUESTS: [(&str, &str); 7] = [
     ("status", "6b2454ddef9149ac"),
     ("sign-proposal", "4ed66fcf0057c87c"),
-    ("approve", "23513cc1fa45f82c"),
-    ("sign-peg-out", "a8de8fad070ad292"),
+    ("approve", "40f7ed536dc8b37d"),
+    ("sign-peg-out", "b584a74e8b8f2db4"),
     ("bitcoin-headers", "cdd42803f0f43a7d"),
     ("challenge", "c0b27b712674ebd4"),
     ("statement", "f45c27b558c5a0b1"),
 ];
 const REPLIES: [(&str, &str); 12] = [
-    ("status", "baa042887b54a50c"),
+    ("status", "7329508ee513ffe9"),
     ("signature", "23329644cc797b4a"),
     ("shares", "dd22a7abdfc9d7b2"),
     ("bitcoin", "ad6fa579a198ab66"),
-    ("refused", "1d696c74143074fe"),
+    ("refused", "d5af0a8cd8ef06cb"),
     ("error-version", "ac98f7ba511b7f58"),
     ("error-malformed", "26fe028804546260"),
     ("error-forbidden", "cc0dd2a0fe6c0f43"),

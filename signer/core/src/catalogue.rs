@@ -92,8 +92,13 @@ pub const fn sentence(rule: Rule) -> &'static str {
         Rule::Hold => {
             "Payments of `hold_from_sats` or more wait until `hold_blocks` from their burn's block on are final by proof of work."
         }
-        Rule::Destination => "Payments go where `destinations` allows, and not where it denies.",
+        Rule::Destination => {
+            "Payments go where `destinations` allows, and not where it denies; no block that records others is approved."
+        }
         Rule::Paused => "No officer has paused the signer's peg-outs.",
+        Rule::Skip => {
+            "A burn is left unpaid only where this signer's officers signed that it is skipped."
+        }
         Rule::Fresh => {
             "The signer's state is the newest there is: the outside counter stands where the state left it."
         }

@@ -20,7 +20,7 @@ use alys_protocol::bls;
 use alys_protocol::bls::{BlsPublicKeyBytes, BlsSignature};
 use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::spec::{Chain, SchnorrPublicKeyBytes};
-use alys_protocol::units::{MemberId, Slot};
+use alys_protocol::units::{BurnSequence, MemberId, Slot};
 use bitcoin::secp256k1::{Keypair, Message, Secp256k1, Signing};
 use thiserror::Error;
 
@@ -47,6 +47,8 @@ pub struct Context<'a, H> {
     pub bitcoin: &'a H,
     /// Whether the state is the newest there is.
     pub freshness: Freshness,
+    /// Burns that officers agreed to skip, rising.
+    pub skips: &'a [BurnSequence],
 }
 
 /// A signer that cannot serve this chain.

@@ -6,6 +6,7 @@ use crate::policy::Iteration;
 use crate::window::{MintWindow, Payments, RollingWindow};
 use alloc::vec::Vec;
 use alys_protocol::bytes::{BatchId, BlockId, Digest};
+use alys_protocol::signer::MAX_SKIPS;
 use alys_protocol::units::{BurnSequence, Sats, SideHeight, Slot, StatementNumber};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,8 @@ pub struct AdminState {
     pub policy: Option<AcceptedPolicy>,
     /// The last statement accepted: a lower number is refused.
     pub statement: StatementNumber,
+    /// Burns that need not be paid, rising; of more than [`MAX_SKIPS`] the highest.
+    pub skips: Vec<BurnSequence>,
 }
 
 /// A policy that was in force.
@@ -133,6 +136,21 @@ impl PegOutState {
     pub fn fill_windows(&mut self, now: WindowTime) {
         self.value_window = RollingWindow::full(now);
         self.count_window = RollingWindow::full(now);
+    }
+}
+
+impl AdminState {
+    /// After officers agreed that a burn is skipped.
+    #[must_use]
+    pub fn with_skip(&self, burn: BurnSequence) -> Self {
+        let mut next = self.clone();
+        if let Err(place) = next.skips.binary_search(&burn) {
+            next.skips.insert(place, burn);
+        }
+        if next.skips.len() > MAX_SKIPS {
+            next.skips.remove(0);
+        }
+        next
     }
 }
 

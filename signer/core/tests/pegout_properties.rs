@@ -36,6 +36,7 @@ proptest! {
             amounts,
             rate,
             replaces: None,
+            skipped: Vec::new(),
         };
         let check = |transaction: &Transaction| {
             let record = record_of(&plan, transaction);
@@ -98,6 +99,7 @@ proptest! {
                 next_burn: BurnSequence::new(first + count),
                 fee_rate: SatsPerKvb::new(1_000),
                 replaces: None,
+                skipped: BoundedVec::empty(),
                 transaction: BoundedVec::empty(),
             };
             let burns: Vec<_> = (first..first + count)

@@ -381,7 +381,18 @@ fn batch(first: u64, next: u64, replaces: Option<[u8; 32]>) -> Option<BatchRecor
         next_burn: BurnSequence::new(next),
         fee_rate: SatsPerKvb::new(1000),
         replaces: replaces.map(alys_protocol::bytes::BatchId::new),
-        transaction: BoundedVec::empty(),
+        skipped: BoundedVec::empty(),
+        transaction: BoundedVec::new(moves_nothing()).unwrap(),
+    })
+}
+
+/// A transaction of one input and no output, without signatures.
+fn moves_nothing() -> Vec<u8> {
+    bitcoin::consensus::serialize(&bitcoin::Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![bitcoin::TxIn::default()],
+        output: Vec::new(),
     })
 }
 

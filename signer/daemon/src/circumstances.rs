@@ -5,11 +5,12 @@ use crate::audit::{AuditError, Recorder, UnixMillis};
 use crate::counter::{CounterError, OutsideCounter, RunCounter};
 use alys_protocol::bytes::{CounterTag, Digest};
 use alys_protocol::signer::Refusal;
-use alys_protocol::units::Slot;
+use alys_protocol::units::{BurnSequence, Slot};
 use alys_signer_core::btc::{HeaderChain, Headers as _, LoadError, UnixTime};
 use alys_signer_core::clock::{ClockState, Monotonic, Reading, WindowClock};
 use alys_signer_core::freshness::{self, CounterMark, Freshness, Lease, Standing};
 use alys_signer_core::signer::Context;
+use alys_signer_core::state::AdminState;
 use alys_signer_core::{Signer, clock::WindowTime};
 use std::time::Instant;
 use thiserror::Error;
@@ -52,6 +53,8 @@ pub struct Circumstances {
     lease_slots: u64,
     /// What officers who vouch must answer; gone with the process.
     challenge: Option<Digest>,
+    /// Burns that officers agreed to skip.
+    skips: Vec<BurnSequence>,
 }
 
 impl Circumstances {
@@ -86,6 +89,7 @@ impl Circumstances {
             counter,
             lease_slots,
             challenge: None,
+            skips: recorder.read::<AdminState>()?.skips,
         };
         circumstances.look();
         if let Err(refusal) = circumstances.silent() {
@@ -148,7 +152,22 @@ impl Circumstances {
             window: inputs.window,
             bitcoin: &self.bitcoin,
             freshness: inputs.freshness,
+            skips: &self.skips,
         }
+    }
+
+    /// Burns that officers agreed to skip, rising.
+    pub fn skips(&self) -> &[BurnSequence] {
+        &self.skips
+    }
+
+    /// Takes over what officers said and was just recorded.
+    ///
+    /// # Errors
+    /// - [`AuditError`] where it cannot be read.
+    pub fn take_over_skips(&mut self, recorder: &Recorder) -> Result<(), AuditError> {
+        self.skips = recorder.read::<AdminState>()?.skips;
+        Ok(())
     }
 
     /// The lease that a vote in `slot` needs beyond the one in force.

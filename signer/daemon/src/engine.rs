@@ -201,7 +201,9 @@ impl Engine {
         let lease = self.recorder.obey(question, challenge, |states| {
             statement::judge(states, &moment, &self.officers, &said, signed, lease)
         })?;
-        if let Some(lease) = lease.map_err(No::Refused)? {
+        let lease = lease.map_err(No::Refused)?;
+        now.take_over_skips(&self.recorder)?;
+        if let Some(lease) = lease {
             now.vouched(lease)?;
         }
         tracing::warn!(act = ?said.act, number = %said.number, "officers' statement is in force");
@@ -292,6 +294,8 @@ impl Engine {
             silent: now.silent().err(),
             paused: pegout.paused,
             last_statement: admin.statement,
+            skips: BoundedVec::new(now.skips().to_vec())
+                .map_err(|error| internal(error.to_string()))?,
         })
     }
 }

@@ -16,6 +16,8 @@
 //! lock = 1200             # height from the newest certificates of q live signers
 //! next_burn = 17          # one past the highest burn that any signed batch has
 //! ```
+//!
+//! or, to let batches leave a burn unpaid, `act.skip = { burn = 12 }`.
 
 use crate::audit::entry::Inputs;
 use crate::policy_file::TrustedOfficers;
@@ -77,7 +79,7 @@ pub(crate) fn judge(
         })?;
     let next = obey(states, moment, officers.officers(), statement, &signers)?;
     let lease = match &statement.act {
-        Act::Pause | Act::Resume => None,
+        Act::Pause | Act::Resume | Act::Skip(_) => None,
         Act::Fresh(vouched) => {
             // Without a counter the lease's own mark counts, for this run of the process.
             let from = freshness.outside.unwrap_or(freshness.lease.counter);

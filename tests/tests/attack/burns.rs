@@ -23,6 +23,7 @@ pub(crate) fn three(first_burn: u64) -> Plan {
         inputs: vec![(outpoint(1), 20_000_000), (outpoint(2), 20_000_000)],
         rate: 5_000,
         replaces: None,
+        skipped: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use alys_protocol::bytes::{BatchId, BlockId, Digest, EvmAddress, ExecutionHash, 
 use alys_protocol::execution::{ExecutionPayload, LogsBloom};
 use alys_protocol::header::Header;
 use alys_protocol::peg::BatchRecord;
-use alys_protocol::units::{SatsPerKvb, SideHeight, Slot, Wei};
+use alys_protocol::units::{BurnSequence, SatsPerKvb, SideHeight, Slot, Wei};
 use bitcoin::ScriptBuf;
 use bitcoin::hashes::{Hash as _, sha256};
 
@@ -49,6 +49,7 @@ pub struct Step {
     pub burns: Vec<BurnRequest>,
     pub fee_rate: Option<SatsPerKvb>,
     pub replaces: Option<BatchId>,
+    pub skips: Vec<BurnSequence>,
     pub pow: bool,
     pub slots: u64,
     /// Priority fees in wei that the block's transactions pay.
@@ -207,7 +208,14 @@ impl Side {
         let rate = step.fee_rate.unwrap_or_default();
         match step.replaces {
             Some(replaces) => replacement(chain(), peg, replaces, slot, rate),
-            None => next_batch(chain(), peg, self.tip().header.pow.height, slot, rate),
+            None => next_batch(
+                chain(),
+                peg,
+                self.tip().header.pow.height,
+                slot,
+                rate,
+                &step.skips,
+            ),
         }
     }
 

@@ -123,6 +123,9 @@ impl Driver {
                     let burns = settlement.first_burn.get()..settlement.next_burn.get();
                     for burn in burns {
                         let burn = alys_protocol::units::BurnSequence::new(burn);
+                        if settlement.skipped.contains(&burn) {
+                            continue;
+                        }
                         batch.put::<Payments>(&burn, &settlement.txid.to_byte_array())?;
                     }
                 }
@@ -186,7 +189,7 @@ impl Driver {
         self.problem(
             "mint",
             hold_cursor.then(|| {
-                "our blocks that consumed Bitcoin were not certified: we propose blocks without, for a while"
+                "our blocks that consumed Bitcoin or recorded a batch were not certified: we propose blocks without, for a while"
                     .to_owned()
             }),
         );
@@ -252,7 +255,9 @@ impl Driver {
             short(verified.id())
         );
         let header = &proposal.block.header;
-        if self.header(header.parent)?.bitcoin != header.bitcoin {
+        // Signers may refuse both, by rules of their own.
+        let batch = proposal.block.body.batch.is_some();
+        if batch || self.header(header.parent)?.bitcoin != header.bitcoin {
             self.patience.tried(verified.id());
         }
         self.publish(Topic::Proposals, proposal.as_ref());

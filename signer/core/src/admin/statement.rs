@@ -45,6 +45,16 @@ pub enum Act {
     Resume,
     /// The state may be old, and from these marks on it is safe; takes a quorum.
     Fresh(Vouched),
+    /// A burn need not be paid; takes a quorum, and those of enough other members.
+    Skip(Skipped),
+}
+
+/// Which burn is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skipped {
+    /// Its number. It must be in a final block: until then another burn may get it.
+    pub burn: BurnSequence,
 }
 
 /// What officers vouch for, after they looked at what other signers and the chain show.
@@ -103,12 +113,16 @@ pub fn obey(
     judge(&states.admin, moment, officers, statement, signed)?;
     let admin = AdminState {
         statement: statement.number,
-        ..states.admin.clone()
+        ..match &statement.act {
+            Act::Skip(skipped) => states.admin.with_skip(skipped.burn),
+            Act::Pause | Act::Resume | Act::Fresh(_) => states.admin.clone(),
+        }
     };
     let (vote, pegout) = (&states.vote, &states.pegout);
     let (vote, pegout) = match &statement.act {
         Act::Pause => (vote.clone(), pegout.with_paused(true)),
         Act::Resume => (vote.clone(), pegout.with_paused(false)),
+        Act::Skip(_) => (vote.clone(), pegout.clone()),
         Act::Fresh(vouched) => (
             vote.vouched(vouched, moment.window),
             pegout.vouched(vouched, moment.window),
@@ -142,11 +156,11 @@ fn judge(
     )?;
     match statement.act {
         Act::Pause => any_officer(officers, signed)?,
-        Act::Resume | Act::Fresh(_) => quorum(officers, signed)?,
+        Act::Resume | Act::Fresh(_) | Act::Skip(_) => quorum(officers, signed)?,
     }
     number(admin.statement, statement.number)?;
     match statement.act {
-        Act::Pause | Act::Resume => Ok(()),
+        Act::Pause | Act::Resume | Act::Skip(_) => Ok(()),
         Act::Fresh(vouched) => vouching(moment, &vouched),
     }
 }

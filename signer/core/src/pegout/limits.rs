@@ -6,9 +6,11 @@ use crate::policy::Policy;
 use crate::refusal::refusal;
 use crate::state::{Family, PegOutState};
 use crate::window::Payments;
+use alys_protocol::peg::BatchRecord;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::Refusal;
-use alys_protocol::units::{Sats, SideHeight};
+use alys_protocol::spec::Chain;
+use alys_protocol::units::{BurnSequence, Sats, SideHeight};
 use bitcoin::Script;
 
 /// The fee is below the policy's absolute limit.
@@ -24,7 +26,7 @@ pub fn fee_absolute(policy: &Policy, batch: &Batch<'_>) -> Result<(), Refusal> {
 /// # Errors
 /// - a refusal by rule `cap-single`.
 pub fn cap_single(policy: &Policy, batch: &Batch<'_>) -> Result<(), Refusal> {
-    batch.request.burns.iter().try_for_each(|evidence| {
+    batch.paid_burns().try_for_each(|evidence| {
         at_most(
             Rule::CapSingle,
             "a payment",
@@ -96,7 +98,7 @@ fn increase(state: &PegOutState, batch: &Batch<'_>) -> (Sats, Payments) {
             batch.leaving().saturating_sub(family.charged.get()),
             Payments::default(),
         ),
-        None => (batch.leaving(), Payments::new(batch.burns() as u64)),
+        None => (batch.leaving(), Payments::new(batch.payments() as u64)),
     }
 }
 
@@ -120,7 +122,7 @@ fn family<'a>(state: &'a PegOutState, batch: &Batch<'_>) -> Option<&'a Family> {
 /// # Errors
 /// - a refusal by rule `hold`.
 pub fn hold(policy: &Policy, batch: &Batch<'_>, pow_final: SideHeight) -> Result<(), Refusal> {
-    for evidence in &*batch.request.burns {
+    for evidence in batch.paid_burns() {
         // The header that the burn is proven in, rather than the height that the burn claims.
         let released = evidence.header.height.saturating_add(policy.hold_blocks);
         if evidence.burn.amount >= policy.hold_from_sats && pow_final < released {
@@ -144,16 +146,78 @@ pub fn hold(policy: &Policy, batch: &Batch<'_>, pow_final: SideHeight) -> Result
 /// # Errors
 /// - a refusal by rule `destination`.
 pub fn destination(policy: &Policy, batch: &Batch<'_>) -> Result<(), Refusal> {
-    for evidence in &*batch.request.burns {
+    batch.paid_burns().try_for_each(|evidence| {
         let burn = &evidence.burn;
-        let script = Script::from_bytes(&burn.script_pubkey);
-        if let Some(reason) = policy.destinations.ruled_out(script) {
+        allowed(
+            policy,
+            &burn.script_pubkey,
+            format_args!("burn {}", burn.sequence),
+        )
+    })
+}
+
+/// The same of a batch that a block records: once recorded it pays or holds up its coins and the burns beside it for ever,
+/// so that it has to be refused before.
+///
+/// # Errors
+/// - a refusal by rule `destination`; by `tx-shape` where the record has no transaction.
+pub fn recorded_destination(
+    chain: &Chain,
+    policy: &Policy,
+    record: &BatchRecord,
+) -> Result<(), Refusal> {
+    let transaction = record
+        .decode_transaction()
+        .map_err(|error| refusal(Rule::TxShape, "a transaction without signatures", error))?;
+    let ours = chain.wallet().script_pubkey();
+    let mut payments = transaction.output.iter();
+    payments.try_for_each(|output| {
+        if output.script_pubkey == *ours {
+            return Ok(());
+        }
+        allowed(
+            policy,
+            output.script_pubkey.as_bytes(),
+            "a recorded payment",
+        )
+    })
+}
+
+fn allowed(policy: &Policy, script: &[u8], what: impl core::fmt::Display) -> Result<(), Refusal> {
+    let script = Script::from_bytes(script);
+    match policy.destinations.ruled_out(script) {
+        None => Ok(()),
+        Some(reason) => Err(refusal(
+            Rule::Destination,
+            format_args!("{what} to an allowed destination"),
+            format_args!("{reason} (script {script:x})"),
+        )),
+    }
+}
+
+/// What a batch leaves unpaid: burns of its range, each once and in order, that officers agreed to skip (`allowed`).
+///
+/// # Errors
+/// - a refusal by rule `skip`.
+pub fn skip(allowed: &[BurnSequence], record: &BatchRecord) -> Result<(), Refusal> {
+    const RULE: Rule = Rule::Skip;
+    let mut from = record.first_burn;
+    for burn in &record.skipped {
+        if *burn < from || *burn >= record.next_burn {
             return Err(refusal(
-                Rule::Destination,
-                format_args!("burn {} to an allowed destination", burn.sequence),
-                format_args!("{reason} (script {script:x})"),
+                RULE,
+                format_args!("a skipped burn from {from} to before {}", record.next_burn),
+                burn,
             ));
         }
+        if !allowed.contains(burn) {
+            return Err(refusal(
+                RULE,
+                format_args!("burn {burn} paid, since officers did not agree to skip it"),
+                "it skipped",
+            ));
+        }
+        from = burn.saturating_add(1);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use alys_protocol::federation::BATCH_SEQUENCE;
 use alys_protocol::peg::{BatchRecord, fee, fee_share};
 use alys_protocol::rules::Rule;
-use alys_protocol::signer::{PegOutRequest, Refusal};
+use alys_protocol::signer::{BurnEvidence, PegOutRequest, Refusal};
 use alys_protocol::spec::Chain;
 use alys_protocol::units::Sats;
 use bitcoin::{OutPoint, Transaction, TxOut, absolute, transaction};
@@ -95,22 +95,26 @@ impl<'a> Batch<'a> {
         &self.request.record
     }
 
-    pub(super) fn burns(&self) -> usize {
-        self.request.burns.len()
+    /// The burns that it pays, in order.
+    pub(super) fn paid_burns(&self) -> impl Iterator<Item = &BurnEvidence> + Clone {
+        let burns = self.request.burns.iter();
+        burns.filter(|evidence| !self.record().skips(evidence.burn.sequence))
+    }
+
+    pub(super) fn payments(&self) -> usize {
+        self.paid_burns().count()
     }
 
     /// The output after the burns' ones.
     fn change_output(&self) -> Option<&TxOut> {
-        self.transaction.output.get(self.burns())
+        self.transaction.output.get(self.payments())
     }
 
     /// The fee that the recorded rate gives for this transaction, with or without a change output.
     fn expected_fee(&self, change: bool) -> Result<Sats, Refusal> {
         let ours = self.chain.wallet().script_pubkey();
         let scripts = self
-            .request
-            .burns
-            .iter()
+            .paid_burns()
             .map(|evidence| &*evidence.burn.script_pubkey)
             .chain(change.then_some(ours.as_bytes()));
         let vsize = self
@@ -124,11 +128,11 @@ impl<'a> Batch<'a> {
     /// Change that would be left at the recorded rate if there were a change output; `None` where it is negative.
     fn would_be_change(&self) -> Result<Option<Sats>, Refusal> {
         let fee = self.expected_fee(true)?;
-        let share = fee_share(fee, self.record().burns());
+        let share = fee_share(fee, self.record().payments());
         let burned = self.burned()?;
         let shares = share
             .get()
-            .checked_mul(self.record().burns())
+            .checked_mul(self.record().payments())
             .and_then(|shares| burned.checked_sub(shares));
         Ok(shares
             .and_then(|payments| self.spent.checked_sub(payments.get()))
@@ -136,13 +140,7 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn burned(&self) -> Result<Sats, Refusal> {
-        Sats::checked_sum(
-            self.request
-                .burns
-                .iter()
-                .map(|evidence| evidence.burn.amount),
-        )
-        .ok_or_else(|| {
+        Sats::checked_sum(self.paid_burns().map(|evidence| evidence.burn.amount)).ok_or_else(|| {
             refusal(
                 Rule::OutputsExact,
                 "burns that add up in 64 bits",
@@ -185,12 +183,13 @@ pub fn tx_shape(batch: &Batch<'_>) -> Result<(), Refusal> {
         u64::from(pegout.max_inputs),
         transaction.input.len(),
     )?;
-    within("burns", 0, u64::from(pegout.max_burns), batch.burns())?;
-    let burns = batch.burns() as u64;
+    let burns = batch.request.burns.len();
+    within("burns", 0, u64::from(pegout.max_burns), burns)?;
+    let payments = batch.payments() as u64;
     within(
         "outputs",
-        burns.max(1),
-        burns.saturating_add(1),
+        payments.max(1),
+        payments.saturating_add(1),
         transaction.output.len(),
     )
 }
@@ -297,16 +296,16 @@ pub fn replacement(state: &PegOutState, batch: &Batch<'_>) -> Result<(), Refusal
     Ok(())
 }
 
-/// One output per burn, in order: to the burn's script, the burn's amount less `ceil(fee / burns)`.
+/// One output per burn that is not skipped, in order: to the burn's script, the burn's amount less `ceil(fee / burns)`.
 ///
 /// # Errors
 /// - a refusal by rule `outputs-exact`.
 pub fn outputs_exact(batch: &Batch<'_>) -> Result<(), Refusal> {
     const RULE: Rule = Rule::OutputsExact;
     let fee = batch.expected_fee(batch.change_output().is_some())?;
-    let share = fee_share(fee, batch.record().burns());
+    let share = fee_share(fee, batch.record().payments());
     let mut outputs = batch.transaction.output.iter();
-    for evidence in &batch.request.burns {
+    for evidence in batch.paid_burns() {
         let burn = &evidence.burn;
         let output = outputs.next().ok_or_else(|| {
             refusal(

@@ -39,6 +39,7 @@ impl Signer {
         limits::paused(old)?;
         let batch = request.record.id(chain.id());
         let digest = self.request_digest(request)?;
+        limits::skip(context.skips, &request.record)?;
         let transaction = transaction::Batch::new(chain, request)?;
         let known = old.family_of(batch).map(|(_family, member)| member);
         let sighashes = chain

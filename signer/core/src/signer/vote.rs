@@ -5,6 +5,7 @@ use crate::btc::Headers;
 use crate::btc::rules::header_pace;
 use crate::freshness;
 use crate::mint;
+use crate::pegout::limits;
 use crate::persist::{Decision, Durable, Pending, Persisted};
 use crate::pow;
 use crate::refusal::refusal;
@@ -87,6 +88,10 @@ impl Signer {
             &request.parent_history,
         )?;
         vote::counters(&self.chain, header, parent, body)?;
+        if let Some(batch) = &body.batch {
+            limits::skip(context.skips, batch)?;
+            limits::recorded_destination(&self.chain, &self.policy, batch)?;
+        }
         vote::execution_header(
             &self.chain,
             header,

@@ -18,11 +18,11 @@ use crate::store::audited as stored;
 use alys_protocol::bytes::Digest;
 use alys_protocol::signer::{Refusal, Request};
 use alys_protocol::spec::{Chain, ChainSpec};
-use alys_protocol::units::ChainId;
+use alys_protocol::units::{BurnSequence, ChainId};
 use alys_signer_core::btc::HeaderChain;
 use alys_signer_core::persist::Intent;
 use alys_signer_core::signer::Context;
-use alys_signer_core::state::{PegOutState, VoteState};
+use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 use alys_signer_core::{Decision, Durable, Policy, Signer};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +134,8 @@ struct Player<'a> {
     /// That of Bitcoin's headers, decoded, and its digest.
     bitcoin: HeaderChain,
     bitcoin_digest: Digest,
+    /// What officers agreed to skip, of the admin state.
+    skips: Vec<BurnSequence>,
     replayed: Replayed,
 }
 
@@ -149,6 +151,7 @@ impl<'a> Player<'a> {
             states: BTreeMap::new(),
             bitcoin: HeaderChain::default(),
             bitcoin_digest: Digest::ZERO,
+            skips: Vec::new(),
             replayed: Replayed::default(),
         })
     }
@@ -201,6 +204,7 @@ impl<'a> Player<'a> {
             }
         }
         self.read_bitcoin(sequence)?;
+        self.read_skips(sequence)?;
         let spec = self.blob(sequence, BlobKind::Spec, standing.spec_text)?;
         let policy = self.blob(sequence, BlobKind::Policy, standing.policy)?;
         let (Some(spec), Some(policy)) = (spec, policy) else {
@@ -344,6 +348,7 @@ impl<'a> Player<'a> {
             window: inputs.window,
             bitcoin: &self.bitcoin,
             freshness: inputs.freshness,
+            skips: &self.skips,
         };
         match request {
             Request::SignProposal(header) => judge::<VoteState, _>(sequence, state, |state| {
@@ -378,6 +383,16 @@ impl<'a> Player<'a> {
         self.bitcoin_digest = blob_digest(self.chain, kind, bytes);
         self.bitcoin =
             stored::decode_bytes(bytes).map_err(|error| unusable(sequence, "state", error))?;
+        Ok(())
+    }
+
+    /// Decodes what officers agreed to skip; a log from before there was such a thing has none.
+    fn read_skips(&mut self, sequence: Sequence) -> Result<(), ReplayError> {
+        if let Some(bytes) = self.states.get(&StateName::Admin) {
+            let admin: AdminState =
+                stored::decode_bytes(bytes).map_err(|error| unusable(sequence, "state", error))?;
+            self.skips = admin.skips;
+        }
         Ok(())
     }
 

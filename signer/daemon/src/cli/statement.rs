@@ -10,7 +10,7 @@ use crate::statement::parse;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::signer::{Challenge, MAX_SIGNATURE_BYTES, MAX_STATEMENT_BYTES, SignedStatement};
 use alys_protocol::units::{BurnSequence, SideHeight};
-use alys_signer_core::admin::statement::{Act, Statement, Vouched, explain};
+use alys_signer_core::admin::statement::{Act, Skipped, Statement, Vouched, explain};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,15 @@ pub enum Draft {
     Pause(Target),
     /// Peg-outs again.
     Resume(Target),
+    /// Batches may leave a burn unpaid: what was burned stays locked.
+    Skip {
+        /// Which signer, and where to write.
+        #[command(flatten)]
+        target: Target,
+        /// The burn's number; it must be in a final block.
+        #[arg(long, value_name = "NUMBER")]
+        burn: u64,
+    },
     /// The signer's state is safe from these marks on, although no outside counter shows that it is the newest.
     Fresh {
         /// Which signer, and where to write.
@@ -100,11 +109,17 @@ fn ask(client: &Client) -> Result<Challenge, CliError> {
 }
 
 fn write_draft(draft: &Draft) -> Result<(), CliError> {
-    let (Draft::Pause(target) | Draft::Resume(target) | Draft::Fresh { target, .. }) = draft;
+    let (Draft::Pause(target)
+    | Draft::Resume(target)
+    | Draft::Skip { target, .. }
+    | Draft::Fresh { target, .. }) = draft;
     let challenge = ask(&target.client)?;
     let act = match draft {
         Draft::Pause(_) => Act::Pause,
         Draft::Resume(_) => Act::Resume,
+        Draft::Skip { burn, .. } => Act::Skip(Skipped {
+            burn: BurnSequence::new(*burn),
+        }),
         Draft::Fresh {
             lock,
             next_burn,

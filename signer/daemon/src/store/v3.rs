@@ -77,6 +77,7 @@ mod tests {
                     digest: Digest::new([6; 32]),
                 }),
                 statement: StatementNumber::ZERO,
+                skips: Vec::new(),
             };
             assert_eq!(admin, expected);
         }

@@ -21,6 +21,12 @@ pub fn explain(statement: &Statement) -> String {
         Act::Resume => {
             format!("{to}\nRESUME. It signs peg-outs again. A quorum of officers must sign.")
         }
+        Act::Skip(skipped) => format!(
+            "{to}\nSKIP BURN {burn}. Batches may leave it unpaid, and will where signers of enough members are told so. It is\n\
+             never paid then: what was burned stays locked in the wallet. Burn {burn} must be in a final block, and be the\n\
+             one that is meant. A quorum of officers must sign.",
+            burn = skipped.burn,
+        ),
         Act::Fresh(vouched) => format!(
             "{to}\nTHE STATE IS FRESH. It signs again although no outside counter shows that its state is the newest:\n\
              - no vote and no proposal up to slot {floor};\n\

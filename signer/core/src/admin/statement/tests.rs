@@ -26,6 +26,14 @@ fn moment() -> Moment {
     }
 }
 
+const SKIP: Act = Act::Skip(Skipped {
+    burn: BurnSequence::new(8),
+});
+
+fn acts() -> [Act; 4] {
+    [Act::Pause, Act::Resume, Act::Fresh(vouched()), SKIP]
+}
+
 fn vouched() -> Vouched {
     Vouched {
         challenge: Digest::new([9; 32]),
@@ -77,6 +85,7 @@ fn one_officer_pauses_and_a_quorum_does_the_rest() {
         (Act::Pause, Ok(())),
         (Act::Resume, Err(Rule::Quorum)),
         (Act::Fresh(vouched()), Err(Rule::Quorum)),
+        (SKIP, Err(Rule::Quorum)),
     ];
     for (act, alone) in cases {
         assert_eq!(judge(&moment(), &says(act), &one), alone, "{act:?}");
@@ -99,7 +108,7 @@ fn one_officer_pauses_and_a_quorum_does_the_rest() {
 #[test]
 fn a_statement_counts_once_and_for_one_signer() {
     let signed = [key(1), key(2)];
-    for act in [Act::Pause, Act::Resume, Act::Fresh(vouched())] {
+    for act in acts() {
         for (number, verdict) in [
             (4, Err(Rule::Iteration)),
             (5, Err(Rule::Iteration)),
@@ -158,12 +167,18 @@ fn each_act_changes_its_states_and_takes_the_number() {
     let mut resumed = before.clone();
     resumed.pegout.paused = false;
     let signed = [key(1), key(2)];
-    for act in [Act::Pause, Act::Resume, Act::Fresh(vouched())] {
+    for act in acts() {
         for start in [&before, &resumed] {
             let after = obey(start, &moment(), &officers(), &says(act), &signed).unwrap();
             assert_eq!(after.admin.statement, StatementNumber::new(6));
             assert_eq!(after.admin.policy, start.admin.policy);
+            let skips = match act {
+                Act::Skip(skipped) => vec![skipped.burn],
+                Act::Pause | Act::Resume | Act::Fresh(_) => Vec::new(),
+            };
+            assert_eq!(after.admin.skips, skips);
             let (vote, pegout) = match act {
+                Act::Skip(_) => (start.vote.clone(), start.pegout.clone()),
                 Act::Pause => (start.vote.clone(), start.pegout.with_paused(true)),
                 Act::Resume => (start.vote.clone(), start.pegout.with_paused(false)),
                 Act::Fresh(vouched) => (

@@ -77,6 +77,7 @@ impl Player<'_> {
         for (changed, bytes) in after {
             self.states.insert(changed.name, bytes);
         }
+        self.read_skips(sequence)?;
         self.replayed.identical = self.replayed.identical.saturating_add(1);
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! Patience with the cursor: signers may refuse to mint for a while, and a leader whose blocks all try to would stop the
-//! chain in its slots.
+//! Patience with the peg: signers may refuse to mint, or what a batch pays, for a while, and a leader whose blocks all try
+//! to would stop the chain in its slots.
 //!
 //! A signer refuses deposits while its Bitcoin headers look withheld (`header-pace`), when its window is full
-//! (`mint-window`), or under a policy of its own. A leader cannot ask the others' signers, but sees what becomes of its
-//! blocks: after two that moved the cursor and were not certified it proposes blocks that do not, for twice as long each
-//! time.
+//! (`mint-window`), or under a policy of its own; and batches that pay where its policy denies (`destination`), or skip
+//! burns that its officers did not agree to skip (`skip`). A leader cannot ask the others' signers, but sees what becomes
+//! of its blocks: after two that moved the cursor or recorded a batch and were not certified it proposes blocks that do
+//! neither, for twice as long each time.
 
 use alys_protocol::bytes::BlockId;
 use alys_protocol::units::Slot;
@@ -12,14 +13,14 @@ use alys_protocol::units::Slot;
 /// Doublings at most: with four members and slots of 2 s, an hour.
 const MAX_DOUBLINGS: u32 = 9;
 
-/// What became of this node's blocks that moved the cursor.
+/// What became of this node's blocks that moved the peg: the cursor, or by a batch.
 #[derive(Debug, Default)]
-pub(crate) struct CursorPatience {
+pub(crate) struct PegPatience {
     /// The last one, while it is not known whether it was certified.
     tried: Option<BlockId>,
     /// How many in a row were not.
     failures: u32,
-    /// No cursor is moved before this slot.
+    /// The peg is not moved before this slot.
     until: Slot,
 }
 
@@ -32,13 +33,13 @@ pub(crate) enum Fate {
     Uncertified,
 }
 
-impl CursorPatience {
-    /// This node proposed a block that moves the cursor.
+impl PegPatience {
+    /// This node proposed a block that moves the peg.
     pub(crate) fn tried(&mut self, block: BlockId) {
         self.tried = Some(block);
     }
 
-    /// Whether a block in this node's `slot` should leave the cursor where it is. `fate` says what became of a block;
+    /// Whether a block in this node's `slot` should leave the peg where it is. `fate` says what became of a block;
     /// `members` is the number of slots from one of this node's turns to the next.
     pub(crate) fn holds(
         &mut self,
@@ -71,7 +72,7 @@ mod tests {
 
     /// Slots of this node's turns, one in four, in which the cursor was moved.
     fn moved(turns: u64, fate: impl Fn(u64) -> Fate) -> Vec<u64> {
-        let mut patience = CursorPatience::default();
+        let mut patience = PegPatience::default();
         let mut moved: Vec<u64> = Vec::new();
         for turn in 0..turns {
             let slot = Slot::new(100 + 4 * turn);
