@@ -66,6 +66,8 @@ pub fn ballots(chain: &Chain, bitcoin: &Bitcoin) -> Vec<Ballot> {
             (1, to(155)),
             (1, Some((1, 162, WHOLE_BLOCK))),
             (1, None),
+            // From a block that is not Bitcoin's any more.
+            (1, to(175)),
         ],
         &[
             (1, None),
