@@ -73,6 +73,10 @@ tags! {
     VAULT = "alys/vault/1";
     /// Prefix of what a gossiped message's id is the SHA-256 of; no signature and no block depends on it.
     GOSSIP_ID = "alys/gossip-id/1";
+    /// What a token's key signs at start to show that it can; never a vote and never a transaction's digest.
+    TOKEN_PROBE = "alys/token-probe/1";
+    /// Checksum of a freshness counter in a token.
+    TOKEN_COUNTER = "alys/token-counter/1";
 }
 
 /// `tagged(t, b) = SHA256(SHA256(t) || SHA256(t) || b)` over fields added one by one.

@@ -166,7 +166,7 @@ pub fn seeds() -> Vec<Seed> {
                     [OTHER, 5, 2, 6],
                     [SLOT, 0, 3, 0],
                     [VOTE, 7, 0, 0],
-                    [VOTE, 48, 0, 0],
+                    [VOTE, 49, 0, 0],
                     [PAY, 1, 0, 0],
                     [PAY, 12, 0, 0],
                 ][..],
@@ -182,6 +182,69 @@ pub fn seeds() -> Vec<Seed> {
                 ],
             ]
             .concat(),
+        ),
+        // Just as long as the window: the first charges still count; and one millisecond more.
+        sequence(
+            "end-of-the-window",
+            AT_LIMITS,
+            &[
+                &batches[..],
+                &[
+                    [LIVE, 15, 0, 0],
+                    [LIVE, 15, 0, 0],
+                    [FEED, 0, 0, 11],
+                    [TIME, 1, 0, 0],
+                    [PAY, 12, 0, 0],
+                    [TIME, 1, 1, 0],
+                    [PAY, 12, 0, 0],
+                ],
+            ]
+            .concat(),
+        ),
+        sequence(
+            "end-of-the-mint-window",
+            AT_LIMITS,
+            &[
+                &mints[..],
+                &[
+                    [LIVE, 15, 0, 0],
+                    [LIVE, 15, 0, 0],
+                    [FEED, 0, 0, 11],
+                    [TIME, 1, 0, 1],
+                    [VOTE, 9, 0, 0],
+                    [TIME, 1, 1, 1],
+                    [VOTE, 9, 0, 0],
+                ],
+            ]
+            .concat(),
+        ),
+        // Ten blocks may be taken off the chain, eleven may not.
+        sequence(
+            "deepest-reorganisation",
+            AT_LIMITS,
+            &[
+                [VOTE, 0, 0, 0],
+                [FEED, 1, 1, 23],
+                // Its parent's cursor is in a block of the branch that is gone.
+                [VOTE, 40, 0, 0],
+                [VOTE, 41, 0, 0],
+            ],
+        ),
+        sequence(
+            "too-deep-a-reorganisation",
+            AT_LIMITS,
+            &[
+                [VOTE, 0, 0, 0],
+                [FEED, 0, 0, 10],
+                [FEED, 1, 1, 23],
+                [VOTE, 40, 0, 0],
+                [VOTE, 41, 0, 0],
+            ],
+        ),
+        sequence(
+            "a-block-too-late",
+            AT_LIMITS,
+            &[[FEED, 0, 0, 0], [FEED, 1, 1, 23]],
         ),
     ]
 }

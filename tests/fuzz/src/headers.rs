@@ -1,7 +1,9 @@
-//! Bitcoin headers fed to the light client: what it takes over links up, has its work, and never gives up the checkpoint.
+//! Bitcoin headers fed to the light client, beside the plain rules over the whole chain: what it takes over links up, has
+//! its work, and never gives up the checkpoint.
 
 use crate::bitcoin_kit::{LATE, Miner, grind};
 use crate::reached::Reached;
+use crate::sequence::header_rules;
 use alys_protocol::signer::BitcoinHeaderBytes;
 use alys_protocol::units::BtcHeight;
 use alys_signer_core::btc::{HeaderChain, Headers, LightClient, encode};
@@ -26,6 +28,7 @@ pub fn run(bytes: &[u8]) -> Reached {
     let mut reached = Reached::default();
     let (miner, client, start) = &*START;
     let mut chain = start.clone();
+    let mut best = miner.headers.clone();
     let mut made: Vec<Header> = miner.headers[140..].to_vec();
     let mut batch = Vec::new();
     for change in bytes.chunks_exact(6).take(40) {
@@ -46,28 +49,45 @@ pub fn run(bytes: &[u8]) -> Reached {
             grind(&mut header);
         }
         made.push(header);
-        batch.push(encode(&header));
+        batch.push(header);
         if *flush > 128 {
-            judge(client, &mut chain, &batch, &mut reached);
+            judge(client, &mut chain, &mut best, &batch, &mut reached);
             batch.clear();
         }
     }
-    judge(client, &mut chain, &batch, &mut reached);
+    judge(client, &mut chain, &mut best, &batch, &mut reached);
     reached
 }
 
 fn judge(
     client: &LightClient,
     chain: &mut HeaderChain,
-    batch: &[BitcoinHeaderBytes],
+    best: &mut Vec<Header>,
+    batch: &[Header],
     reached: &mut Reached,
 ) {
     let before = chain.tip().unwrap();
-    let Ok(Some(update)) = client.judge(chain, batch, Some(LATE)) else {
-        return;
+    let encoded: Vec<BitcoinHeaderBytes> = batch.iter().map(encode).collect();
+    let judged = client.judge(chain, &encoded, Some(LATE));
+    let expected = header_rules::judge(best, client.checkpoint().hash, batch, LATE.get());
+    let update = match (judged, expected) {
+        (Ok(Some(update)), Ok(Some(longer))) => {
+            *best = longer;
+            update
+        }
+        (Ok(None), Ok(None)) => return,
+        (Err(refusal), Err(broken)) => {
+            assert!(
+                broken.contains(&refusal.rule),
+                "{refusal}; the oracle has {broken:?}"
+            );
+            return;
+        }
+        (judged, expected) => panic!("{judged:?}; the oracle has {expected:?}"),
     };
     chain.apply(&update).unwrap();
     let tip = chain.tip().unwrap();
+    assert_eq!(tip.hash, best[best.len() - 1].block_hash());
     let extended = chain.hash(before.height) == Some(before.hash);
     reached.note(if extended { "extended" } else { "reorganised" });
     // Regtest's work is the same everywhere, so more work is more height, and a fork is at most ten deep.

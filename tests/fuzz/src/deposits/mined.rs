@@ -55,7 +55,7 @@ impl<'a> Mined<'a> {
         confirmations: u32,
         from: &Cursor,
         to: &Cursor,
-        (consumed, proofs): &Shown,
+        Shown { consumed, proofs }: &Shown,
     ) -> Option<Vec<(EvmAddress, Sats)>> {
         let known = |height: BtcHeight, hash| match height.get() {
             HEIGHT => hash == self.hash,

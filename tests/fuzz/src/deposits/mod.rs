@@ -12,15 +12,16 @@ use crate::blocks::{Block, coinbase};
 use crate::fixtures::Honest;
 use crate::reached::Reached;
 use crate::sequence::flip;
-use alys_protocol::body::Body;
+use alys_protocol::body::{Body, MAX_CONSUMED};
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::peg::{ConsumedTransaction, Cursor, WHOLE_BLOCK};
-use alys_protocol::signer::DepositProof;
+use alys_protocol::signer::{DepositProof, MAX_DEPOSIT_PROOFS};
 use alys_protocol::spec::Chain;
 use alys_protocol::units::BtcHeight;
 use alys_signer_core::btc::{HeaderChain, LightClient};
 use alys_signer_core::mint::deposit::deposits;
 use bitcoin::BlockHash;
+use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// Accepting paths that the corpus must reach.
@@ -45,10 +46,11 @@ static START: LazyLock<(Chain, Miner, LightClient, HeaderChain)> = LazyLock::new
 });
 
 /// What a signer is shown.
-type Shown = (
-    BoundedVec<ConsumedTransaction, { alys_protocol::body::MAX_CONSUMED }>,
-    BoundedVec<DepositProof, { alys_protocol::signer::MAX_DEPOSIT_PROOFS }>,
-);
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct Shown {
+    consumed: BoundedVec<ConsumedTransaction, MAX_CONSUMED>,
+    proofs: BoundedVec<DepositProof, MAX_DEPOSIT_PROOFS>,
+}
 
 /// Twelve bytes of setup, then a byte for each transaction after the coinbase.
 pub fn run(bytes: &[u8]) -> Reached {
@@ -91,17 +93,19 @@ pub fn run(bytes: &[u8]) -> Reached {
         .copied()
         .filter(|at| recipe_of(recipes, *at).deposits() || shown / 4 % 8 == 7)
         .collect();
-    let honest: Shown = (
-        bounded(
+    let number_of = |at: &usize| consumed.iter().position(|other| other == at).unwrap();
+    let honest = Shown {
+        consumed: bounded(
             consumed
                 .iter()
                 .map(|at| block.consumed(HEIGHT, mined.hash, *at)),
         ),
-        bounded(proven.iter().map(|at| {
-            let number = consumed.iter().position(|other| other == at).unwrap();
-            block.proof(*at, u32::try_from(number).unwrap())
-        })),
-    );
+        proofs: bounded(
+            proven
+                .iter()
+                .map(|at| block.proof(*at, u32::try_from(number_of(at)).unwrap())),
+        ),
+    };
     let flipped = usize::from(u16::from_be_bytes([high, low]));
     let shown = match kind % 8 {
         0..=2 => honest,
@@ -123,7 +127,7 @@ pub fn run(bytes: &[u8]) -> Reached {
     };
     header.bitcoin = cursor(HEIGHT, mined.hash, next(to));
     let body = Body {
-        consumed: shown.0.clone(),
+        consumed: shown.consumed.clone(),
         ..Body::default()
     };
     let confirmations = [6, 7, 9][usize::from(policy % 3)];
@@ -134,7 +138,7 @@ pub fn run(bytes: &[u8]) -> Reached {
         &header,
         &parent,
         &body,
-        &shown.1,
+        &shown.proofs,
     );
     let expected = mined.expected(
         chain,
@@ -157,9 +161,9 @@ pub fn run(bytes: &[u8]) -> Reached {
     }
     let places = || {
         shown
-            .1
+            .proofs
             .iter()
-            .map(|proof| shown.0[proof.consumed as usize].index as usize)
+            .map(|proof| shown.consumed[proof.consumed as usize].index as usize)
     };
     let any = |test: fn(&Recipe) -> bool| places().any(|at| test(&recipe_of(recipes, at)));
     reached.note_if(
@@ -192,11 +196,11 @@ fn bounded<T, const MAX: usize>(items: impl Iterator<Item = T>) -> BoundedVec<T,
 }
 
 /// Swaps parts of proofs for true parts of others, and repeats, drops or reorders them.
-fn changed((consumed, proofs): Shown, block: &Block, place: usize, swap: u8) -> Shown {
-    let (mut consumed, mut proofs) = (consumed.to_vec(), proofs.to_vec());
+fn changed(honest: Shown, block: &Block, place: usize, swap: u8) -> Shown {
+    let (mut consumed, mut proofs) = (honest.consumed.to_vec(), honest.proofs.to_vec());
     let (shown, listed) = (proofs.len(), consumed.len());
     if shown == 0 || listed == 0 {
-        return (bounded(consumed.into_iter()), bounded(proofs.into_iter()));
+        return honest;
     }
     let (at, other) = (place % shown, (place / 7) % block.0.len());
     let number = proofs[at].consumed as usize;
@@ -231,5 +235,8 @@ fn changed((consumed, proofs): Shown, block: &Block, place: usize, swap: u8) -> 
         }
         _height => consumed[number].height = consumed[number].height.saturating_add(1),
     }
-    (bounded(consumed.into_iter()), bounded(proofs.into_iter()))
+    Shown {
+        consumed: bounded(consumed.into_iter()),
+        proofs: bounded(proofs.into_iter()),
+    }
 }

@@ -32,50 +32,63 @@ impl Ballot {
     }
 }
 
-/// One block of a side chain: slots after its parent, and the branch, height and next transaction of its cursor.
-type Step = (u64, Option<(usize, u32, u32)>);
+/// One block of a side chain.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Slots after its parent.
+    slots: u64,
+    /// Where its cursor goes: branch, height, next transaction.
+    cursor: Option<(usize, u32, u32)>,
+}
+
+const fn stay(slots: u64) -> Step {
+    Step {
+        slots,
+        cursor: None,
+    }
+}
+
+/// Consumes a branch up to the whole block at a height.
+const fn consume(slots: u64, branch: usize, height: u32) -> Step {
+    Step {
+        slots,
+        cursor: Some((branch, height, WHOLE_BLOCK)),
+    }
+}
+
+/// The same of the main branch.
+const fn to(slots: u64, height: u32) -> Step {
+    consume(slots, 0, height)
+}
+
+const WITHIN_A_BLOCK: Step = Step {
+    slots: 2,
+    cursor: Some((0, 153, 2)),
+};
 
 pub fn ballots(chain: &Chain, bitcoin: &Bitcoin) -> Vec<Ballot> {
-    let to = |height| Some((0, height, WHOLE_BLOCK));
     let chains: [&[Step]; 6] = [
         &[
-            (1, None),
-            (1, to(151)),
-            (1, to(153)),
-            (2, to(155)),
-            (1, to(158)),
-            (1, to(162)),
+            stay(1),
+            to(1, 151),
+            to(1, 153),
+            to(2, 155),
+            to(1, 158),
+            to(1, 162),
         ],
         &[
-            (2, None),
-            (1, to(155)),
-            (1, None),
-            (1, to(158)),
-            (3, to(162)),
-            (1, to(175)),
+            stay(2),
+            to(1, 155),
+            stay(1),
+            to(1, 158),
+            to(3, 162),
+            to(1, 175),
         ],
-        &[
-            (1, None),
-            (1, to(151)),
-            (2, Some((0, 153, 2))),
-            (1, to(153)),
-            (1, None),
-        ],
-        &[
-            (3, None),
-            (1, to(155)),
-            (1, Some((1, 162, WHOLE_BLOCK))),
-            (1, None),
-        ],
-        &[
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-            (1, None),
-        ],
-        &[(4, None), (1, to(151)), (1, None), (2, None)],
+        &[stay(1), to(1, 151), WITHIN_A_BLOCK, to(1, 153), stay(1)],
+        // The last is from a block that is not Bitcoin's any more.
+        &[stay(3), to(1, 155), consume(1, 1, 162), stay(1), to(1, 175)],
+        &[stay(1), stay(1), stay(1), stay(1), stay(1), stay(1)],
+        &[stay(4), to(1, 151), stay(1), stay(2)],
     ];
     let mut ballots = Vec::new();
     for steps in chains {
@@ -93,17 +106,24 @@ pub fn ballots(chain: &Chain, bitcoin: &Bitcoin) -> Vec<Ballot> {
 }
 
 fn place_of(cursor: &Cursor) -> Place {
-    (cursor.height.get(), cursor.hash, cursor.next_tx)
+    Place {
+        height: cursor.height.get(),
+        block: cursor.hash,
+        next_tx: cursor.next_tx,
+    }
 }
 
 /// A child of the tip that consumes Bitcoin as `step` says, and its request; `hostile` is how it breaks the rules.
 fn ballot(honest: &Honest, bitcoin: &Bitcoin, step: Step, hostile: Option<u8>) -> (Link, Ballot) {
     let parent = honest.tip().header.clone();
     let from = place_of(&parent.bitcoin);
-    let (slots, cursor) = step;
-    let (branch, to) = cursor.map_or((0, from), |(branch, height, next_tx)| {
-        let hash = bitcoin.branches[branch].headers[height as usize].block_hash();
-        (branch, (height, hash, next_tx))
+    let (branch, to) = step.cursor.map_or((0, from), |(branch, height, next_tx)| {
+        let place = Place {
+            height,
+            block: bitcoin.branches[branch].headers[height as usize].block_hash(),
+            next_tx,
+        };
+        (branch, place)
     });
     let mut consumed = Vec::new();
     let mut proofs: Vec<DepositProof> = Vec::new();
@@ -124,11 +144,11 @@ fn ballot(honest: &Honest, bitcoin: &Bitcoin, step: Step, hostile: Option<u8>) -
         deposits.push((height, hash, sats));
     }
     let broke = hostile.is_none_or(|how| spoil_mint(how, parent.height.get(), &mut withdrawals));
-    let link = honest.child_of(parent.height.get(), slots, |link| {
+    let link = honest.child_of(parent.height.get(), step.slots, |link| {
         link.header.bitcoin = Cursor {
-            height: BtcHeight::new(to.0),
-            hash: to.1,
-            next_tx: to.2,
+            height: BtcHeight::new(to.height),
+            hash: to.block,
+            next_tx: to.next_tx,
         };
         link.body.consumed = BoundedVec::new(consumed).unwrap();
         link.withdrawals = withdrawals;

@@ -25,7 +25,7 @@ pub fn judge(
     }
     let parent = best
         .iter()
-        .position(|header| header.block_hash() == first.prev_blockhash);
+        .rposition(|header| header.block_hash() == first.prev_blockhash);
     let Some(parent) = parent else {
         return Err(vec![Rule::HeaderLink]);
     };

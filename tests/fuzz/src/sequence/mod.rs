@@ -2,7 +2,7 @@
 
 mod ballots;
 mod clocks;
-mod header_rules;
+pub mod header_rules;
 mod limits;
 mod moves;
 mod oracle;

@@ -139,9 +139,12 @@ impl Oracle {
             known(height, block) && depth(height) >= confirmations as usize
         };
         if ballot.to != ballot.from {
-            verdict.demand(known(ballot.from.0, ballot.from.1), Rule::DepositOrder);
             verdict.demand(
-                deep(ballot.to.0, ballot.to.1, CONFIRMATIONS),
+                known(ballot.from.height, ballot.from.block),
+                Rule::DepositOrder,
+            );
+            verdict.demand(
+                deep(ballot.to.height, ballot.to.block, CONFIRMATIONS),
                 Rule::DepositDepth,
             );
         }

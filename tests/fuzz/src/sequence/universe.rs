@@ -36,8 +36,14 @@ pub const MINTED_162: u64 = 361_000_000;
 /// Where the signer's headers may stand at the start; none: not opened.
 pub const STARTS: [Option<u32>; 5] = [Some(170), None, Some(152), Some(157), Some(165)];
 
-/// A place in Bitcoin: height, block, first transaction not consumed.
-pub type Place = (u32, BlockHash, u32);
+/// A place in Bitcoin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub height: u32,
+    pub block: BlockHash,
+    /// The first transaction not consumed.
+    pub next_tx: u32,
+}
 
 pub struct Universe {
     pub chain: Chain,
@@ -145,7 +151,7 @@ impl Bitcoin {
     /// What concerns the federation on a branch from one place to before another.
     pub fn consumed(&self, branch: usize, from: Place, to: Place) -> Vec<(u32, BlockHash, usize)> {
         let mut found = Vec::new();
-        for height in from.0..=to.0 {
+        for height in from.height..=to.height {
             let hash = self.branches[branch].headers[height as usize].block_hash();
             let Some((_, block)) = self.blocks.get(&hash) else {
                 continue;
@@ -153,7 +159,7 @@ impl Bitcoin {
             // The coinbase and the last one pay somebody else.
             for place in 1..block.0.len() - 1 {
                 let at = (height, u32::try_from(place).unwrap());
-                if at >= (from.0, from.2) && at < (to.0, to.2) {
+                if at >= (from.height, from.next_tx) && at < (to.height, to.next_tx) {
                     found.push((height, hash, place));
                 }
             }

@@ -1,0 +1,30 @@
+//! Keys and a freshness counter in a PKCS#11 token.
+//!
+//! Two modes, which differ in where the signing scalars live:
+//!
+//! - *sealed* ([`SealingKey`]): the token holds an AES-256 key that does not leave it. The signing keys are encrypted under
+//!   it, and once opened they live in the signer's locked memory for the life of the process. Whoever reads that memory has them.
+//! - *native* ([`SchnorrKey`], [`BlsKey`]): the token signs by vendor-defined mechanisms; no scalar leaves it.
+//!
+//! [`TokenCounter`] keeps the outside counter of rules `fresh` and `counter` in a token. [`Token`] finds the token that an RFC 7512
+//! URI ([`TokenUri`]) names, logs in with a PIN from a file, and does both again where the token was away meanwhile.
+//!
+//! Share one [`Token`] between all that is in one token. Calls wait for each other, and for the module as long as that takes.
+
+mod counter;
+mod error;
+mod module;
+mod native;
+mod object;
+mod pin;
+mod sealing;
+mod token;
+mod uri;
+
+pub use counter::TokenCounter;
+pub use error::{Condition, PinState, TokenError};
+pub use native::{BlsKey, NativeConfig, NativeKeyConfig, SchnorrKey, VendorMechanism};
+pub use object::KeyName;
+pub use sealing::{Sealed, SealingKey};
+pub use token::{Health, Token};
+pub use uri::{ObjectKind, TokenUri, UriError};
