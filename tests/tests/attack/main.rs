@@ -158,6 +158,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
         n1_statements_of_those_who_may_not,
         paused_peg_outs,
         n1_a_copy_that_officers_vouched_for,
+        burns_skipped_without_officers,
     }
     wire {
         n1_roles_for_operations_of_others,

@@ -1,16 +1,19 @@
 //! What officers say, in an attacker's mouth: alone, again, to another signer, without their certificate; and what is left to
 //! steal once they paused, or vouched for a copy.
 
-use crate::federation::{Federation, Setup};
+use crate::burns::three;
+use crate::federation::{Changes, Federation, Setup};
 use crate::harness::count_refused;
 use crate::support::Officers;
 use crate::support::fixtures::pegout::{self, Plan, outpoint};
 use alys_protocol::bytes::Digest;
 use alys_protocol::rules::Rule;
-use alys_protocol::signer::{Challenge, ProtocolError, Reply, Request, SignedStatement};
+use alys_protocol::signer::{
+    Challenge, PegOutRequest, ProtocolError, Reply, Request, SignedStatement,
+};
 use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot, StatementNumber};
 use alys_signer_client::Role;
-use alys_signer_core::admin::statement::{Act, Statement, Vouched};
+use alys_signer_core::admin::statement::{Act, Skipped, Statement, Vouched};
 
 fn statement(number: u64, act: Act) -> Statement {
     Statement {
@@ -213,4 +216,57 @@ pub(crate) fn n1_a_copy_that_officers_vouched_for() {
     federation.signer.start().unwrap();
     federation.refuses_vote(Rule::Fresh, "a vote of the lost state", &vote);
     Federation::new().serves();
+}
+
+/// Burns left out of blocks and of payments: without officers, with too few, another one than they agreed to.
+pub(crate) fn burns_skipped_without_officers() {
+    let mut federation = Federation::new();
+    let plan = Plan {
+        skipped: vec![1],
+        ..three(0)
+    };
+    let link = federation.child(|link| {
+        let transaction = pegout::transaction(&federation.honest.chain, &plan);
+        let record = pegout::record_of(&plan, &transaction);
+        link.header.next_burn = record.next_burn;
+        link.body.batch = Some(record);
+    });
+    let vote = federation.honest.approve(&link);
+    let payment = federation.on_a_fork(|honest| pegout::request(honest, &plan));
+    let skip = |burn| {
+        Act::Skip(Skipped {
+            burn: BurnSequence::new(burn),
+        })
+    };
+    for round in 0..3 {
+        federation.refuses_vote(Rule::Skip, "a block that skips a burn", &vote);
+        federation.refuses_payment(Rule::Skip, "a payment without it", &payment);
+        match round {
+            0 => {
+                let alone = says(&federation, &statement(1, skip(1)), &[0]);
+                refuses(&mut federation, Rule::Quorum, "one officer's skip", alone);
+            }
+            _other => accepts(&mut federation, &statement(round, skip(round + 1)), &[0, 1]),
+        }
+    }
+    accepts(&mut federation, &statement(3, skip(1)), &[1, 2]);
+    federation.signs(&vote);
+    federation.pays(&payment);
+    // With that permission, burns that it does not name, or the same one twice.
+    let record = |skipped: &[u64]| {
+        let burns = skipped.iter().copied().map(BurnSequence::new).collect();
+        alys_protocol::bounded::BoundedVec::new(burns).unwrap()
+    };
+    let changes: Changes<'_, PegOutRequest> = &[
+        (Rule::Skip, "another burn", &|request| {
+            request.record.skipped = record(&[0]);
+        }),
+        (Rule::Skip, "twice", &|request| {
+            request.record.skipped = record(&[1, 1]);
+        }),
+        (Rule::Skip, "outside of the batch", &|request| {
+            request.record.skipped = record(&[1, 3]);
+        }),
+    ];
+    federation.refuses_payments(&payment, changes);
 }

@@ -171,6 +171,7 @@ impl Run {
             window: WindowTime::from_millis(now.window),
             bitcoin: self.headers.get(),
             freshness: self.freshness,
+            skips: &[],
         }
     }
 

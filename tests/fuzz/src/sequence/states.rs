@@ -148,6 +148,7 @@ impl Run {
         match act {
             Act::Pause => self.oracle.paused = true,
             Act::Resume => self.oracle.paused = false,
+            Act::Skip(_) => unreachable!("none is made here"),
             Act::Fresh(_) => {
                 self.oracle.paused = paused;
                 self.oracle.vouched(now.window, floor);
