@@ -239,7 +239,8 @@ pub enum TokenError {
     },
     /// The counter is there twice with one value.
     #[error(
-        "the outside counter {counter}: expected one object with the value {value}, found {found}; two signers advanced it at once"
+        "the outside counter {counter}: expected one object with the value {value}, found {found}; \
+         two signers advanced it at once"
     )]
     CounterAmbiguous {
         /// Token and label.

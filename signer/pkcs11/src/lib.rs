@@ -2,14 +2,17 @@
 //!
 //! Two modes, which differ in where the signing scalars live:
 //!
-//! - *sealed* ([`SealingKey`]): the token holds an AES-256 key that does not leave it. The signing keys are encrypted under
-//!   it, and once opened they live in the signer's locked memory for the life of the process. Whoever reads that memory has them.
+//! - *sealed* ([`SealingKey`]): the token holds an AES-256 key that does not leave it. The signing keys are encrypted
+//!   under it, and once opened they live in the signer's locked memory for the life of the process. Whoever reads that
+//!   memory has them.
 //! - *native* ([`SchnorrKey`], [`BlsKey`]): the token signs by vendor-defined mechanisms; no scalar leaves it.
 //!
-//! [`TokenCounter`] keeps the outside counter of rules `fresh` and `counter` in a token. [`Token`] finds the token that an RFC 7512
-//! URI ([`TokenUri`]) names, logs in with a PIN from a file, and does both again where the token was away meanwhile.
+//! [`TokenCounter`] keeps the outside counter of rules `fresh` and `counter` in a token. [`Token`] finds the token that
+//! an RFC 7512 URI ([`TokenUri`]) names, logs in with a PIN from a file, and does both again where the token was away
+//! meanwhile.
 //!
-//! Share one [`Token`] between all that is in one token. Calls wait for each other, and for the module as long as that takes.
+//! Share one [`Token`] between all that is in one token. Calls wait for each other, and for the module as long as that
+//! takes.
 
 mod counter;
 mod error;

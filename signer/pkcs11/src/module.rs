@@ -38,7 +38,7 @@ pub(crate) fn load(path: &Path) -> Result<Pkcs11, TokenError> {
 /// Function and return code. The bindings' own text repeats a paragraph of the standard.
 pub(crate) fn reason(error: &Error) -> String {
     match error {
-        Error::Pkcs11(code, function) => format!("C_{function} reports {code:?}"),
+        Error::Pkcs11(code, function) => format!("C_{function:?} reports {code:?}"),
         other => other.to_string(),
     }
 }

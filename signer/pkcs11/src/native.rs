@@ -1,12 +1,12 @@
 //! Native mode: the token itself signs, by vendor-defined mechanisms.
 //!
-//! PKCS#11 names neither BIP-340 nor BLS12-381, so the mechanisms' numbers and parameters come from the configuration. Whether
-//! they do what they are to do is shown by [`SchnorrKey::probe`] and [`BlsKey::probe`]: a signature that verifies by the protocol's
-//! own rules. Every later signature is verified before it is returned as well (BIP-340, "Default Signing"), which also keeps a
-//! signature that a fault spoilt from telling anything about the key.
+//! PKCS#11 names neither BIP-340 nor BLS12-381, so the mechanisms' numbers and parameters come from the configuration.
+//! Whether they do what they are to do is shown by [`SchnorrKey::probe`] and [`BlsKey::probe`]: a signature that
+//! verifies by the protocol's own rules. Every later signature is verified before it is returned as well (BIP-340,
+//! "Default Signing"), which also keeps a signature that a fault spoilt from telling anything about the key.
 //!
-//! The probe signs `tagged("alys/token-probe/1", random)`. What members vote on is a tagged hash under other tags, and what moves
-//! bitcoin is one under `TapSighash`: a probe that is also one of these is a collision of SHA-256.
+//! The probe signs `tagged("alys/token-probe/1", random)`. What members vote on is a tagged hash under other tags, and
+//! what moves bitcoin is one under `TapSighash`: a probe that is also one of these is a collision of SHA-256.
 
 use crate::error::TokenError;
 use crate::object::{Key, KeyName};

@@ -131,7 +131,8 @@ impl Key {
         Ok(handle)
     }
 
-    /// `CKA_SENSITIVE` and not `CKA_EXTRACTABLE`: PKCS#11 2.40, 4.9 and 4.10, under which the value is never shown or wrapped.
+    /// `CKA_SENSITIVE` and not `CKA_EXTRACTABLE`: PKCS#11 2.40, 4.9 and 4.10, under which the value is never shown or
+    /// wrapped.
     fn check_confined(&self, link: &Link, handle: ObjectHandle) -> Result<(), TokenError> {
         for (kind, wanted, expected) in [
             (AttributeType::Sensitive, true, "CKA_SENSITIVE true"),

@@ -3,7 +3,7 @@
 use crate::error::TokenError;
 use cryptoki::types::AuthPin;
 use nix::fcntl::OFlag;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -16,6 +16,24 @@ const MAX_PIN_BYTES: usize = 255;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp([i64; 5]);
 
+/// Excludes the processes that log in with the same file, until what is returned is dropped. Nobody but its owner may open
+/// it, so nobody else can hold this up.
+pub(crate) fn lock(path: &Path) -> Result<File, TokenError> {
+    let file = open(path)?;
+    file.lock()
+        .map_err(|error| TokenError::pin_file(path, &error))?;
+    Ok(file)
+}
+
+fn open(path: &Path) -> Result<File, TokenError> {
+    OpenOptions::new()
+        .read(true)
+        // A named pipe would otherwise be waited for.
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
+        .map_err(|error| TokenError::pin_file(path, &error))
+}
+
 /// Reads the PIN, up to a line's end at its end.
 pub(crate) fn read(path: &Path) -> Result<(AuthPin, Stamp), TokenError> {
     let refused = |reason: String| TokenError::PinFile {
@@ -23,12 +41,7 @@ pub(crate) fn read(path: &Path) -> Result<(AuthPin, Stamp), TokenError> {
         reason,
     };
     let io = |error| TokenError::pin_file(path, &error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        // A named pipe would otherwise be waited for.
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(io)?;
+    let mut file = open(path)?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
         return Err(refused("expected a regular file".to_owned()));

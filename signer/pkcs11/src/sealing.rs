@@ -30,7 +30,8 @@ pub struct Sealed {
 
 /// An AES-256 key in a token. Seals by `CKM_AES_GCM`.
 ///
-/// Nonces are random, so at most 2^32 secrets may be sealed by one key (SP 800-38D, 8.3); a signer seals a handful in its life.
+/// Nonces are random, so at most 2^32 secrets may be sealed by one key (SP 800-38D, 8.3); a signer seals a handful in
+/// its life.
 #[derive(Debug)]
 pub struct SealingKey {
     token: Arc<Token>,
@@ -95,8 +96,9 @@ impl SealingKey {
 
     /// Encrypts a secret and binds it to `aad`, the associated data; makes sure that it opens again.
     ///
-    /// The nonce is the operating system's entropy. Tokens that choose it themselves (in FIPS mode) write theirs over it; one that
-    /// returns it in another way fails here with [`TokenError::SealUnreadable`] and not at the first restart.
+    /// The nonce is the operating system's entropy. Tokens that choose it themselves (in FIPS mode) write theirs over
+    /// it; one that returns it in another way fails here with [`TokenError::SealUnreadable`] and not at the first
+    /// restart.
     ///
     /// # Errors
     /// - [`TokenError::Length`] where there is too much of it;

@@ -11,6 +11,7 @@ use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -107,6 +108,14 @@ impl Token {
             failures: state.failures,
             last_error: state.last_error.clone(),
         }
+    }
+
+    /// Excludes other processes of this host that use the token by the same PIN file, until what is returned is dropped.
+    pub(crate) fn exclude_others(&self) -> Result<File, TokenError> {
+        let source = self.uri.pin_source.as_ref();
+        pin::lock(source.ok_or_else(|| TokenError::PinSource {
+            token: self.uri.to_string(),
+        })?)
     }
 
     /// Calls the token, and once more over a new session where the old one turns out lost: `operation` must bear that.
@@ -280,8 +289,8 @@ impl Link {
         call(&self.name, error)
     }
 
-    /// The objects that fit. Private ones are invisible, not forbidden, to a session that something in this process logged out:
-    /// before it says that there are none, the session must be the user's.
+    /// The objects that fit. Private ones are invisible, not forbidden, to a session that something in this process
+    /// logged out: before it says that there are none, the session must be the user's.
     pub(crate) fn objects(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, TokenError> {
         let found = self.check(self.session.find_objects(template))?;
         if found.is_empty() {

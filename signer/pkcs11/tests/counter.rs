@@ -236,6 +236,7 @@ fn of_several_processes_at_most_one_advances() {
             let byte: u8 = role.to_str().unwrap().parse().unwrap();
             let counter = counter(folder);
             let mut from = counter.read().unwrap().unwrap();
+            println!("\nready");
             // A line for each race: the value to start from.
             for line in std::io::stdin().lines() {
                 let value: u64 = line.unwrap().parse().unwrap();
@@ -255,24 +256,21 @@ fn of_several_processes_at_most_one_advances() {
         make_token(&raw(&softhsm()), "alys");
         let counter = counter(folder);
         counter.create().unwrap();
-        let mut racers: Vec<_> = (1..=3u8)
-            .map(|number| {
-                again(name)
-                    .env(ROLE, number.to_string())
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .unwrap()
-            })
-            .collect();
-        let mut inputs: Vec<_> = racers
-            .iter_mut()
-            .map(|it| it.stdin.take().unwrap())
-            .collect();
-        let mut outputs: Vec<_> = racers
-            .iter_mut()
-            .map(|it| BufReader::new(it.stdout.take().unwrap()).lines())
-            .collect();
+        let (mut racers, mut inputs, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 1..=3u8 {
+            let mut racer = again(name)
+                .env(ROLE, number.to_string())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            inputs.push(racer.stdin.take().unwrap());
+            let mut lines = BufReader::new(racer.stdout.take().unwrap()).lines();
+            // One after the other: SoftHSM rewrites the token's file at each login, and who reads it then finds no token.
+            assert!(lines.any(|line| line.unwrap() == "ready"));
+            outputs.push(lines);
+            racers.push(racer);
+        }
         for _ in 0..20 {
             let from = counter.read().unwrap().unwrap();
             for input in &mut inputs {

@@ -1,5 +1,5 @@
-//! Native mode through real `cryptoki`, against our own module: signing, a token that is pulled out, sessions that are lost, a PIN
-//! that locks.
+//! Native mode through real `cryptoki`, against our own module: signing, a token that is pulled out, sessions that are
+//! lost, a PIN that locks.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;

@@ -3,12 +3,15 @@
 
 mod support;
 
-use alys_signer_pkcs11::{Condition, KeyName, PinState, SealingKey, Token, TokenError};
+use alys_signer_pkcs11::{Condition, KeyName, PinState, Sealed, SealingKey, Token, TokenError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use cryptoki::types::Ulong;
+use std::io::Write as _;
 use std::path::Path;
-use support::{PIN, in_child, make_token, open, pin_file, raw, session, softhsm, uri, write};
+use support::{
+    PIN, ROLE, again, in_child, make_token, open, pin_file, raw, session, softhsm, uri, write,
+};
 
 fn name() -> KeyName {
     KeyName::label("seal")
@@ -32,7 +35,7 @@ fn what_is_sealed_opens_with_its_own_data_only() {
             key.seal(b"member 1", b"secret").unwrap(),
             "nonces differ"
         );
-        let refused = |aad: &[u8], change: &dyn Fn(&mut alys_signer_pkcs11::Sealed)| {
+        let refused = |aad: &[u8], change: &dyn Fn(&mut Sealed)| {
             let mut changed = sealed.clone();
             change(&mut changed);
             let error = key.open_sealed(aad, &changed).unwrap_err();
@@ -66,6 +69,37 @@ fn what_is_sealed_opens_with_its_own_data_only() {
             (Condition::Ready, Some(PinState::Fine))
         );
         assert_eq!(health.reconnections, 0);
+    });
+}
+
+#[test]
+fn what_is_sealed_opens_after_a_restart() {
+    let name = "what_is_sealed_opens_after_a_restart";
+    in_child(name, |folder| {
+        let path = folder.join("sealed");
+        if std::env::var_os(ROLE).is_some() {
+            let bytes = std::fs::read(&path).unwrap();
+            let (nonce, ciphertext) = bytes.split_first_chunk().unwrap();
+            let sealed = Sealed {
+                nonce: *nonce,
+                ciphertext: ciphertext.to_vec(),
+            };
+            let uri = uri(folder, "token=alys;object=seal;type=secret-key");
+            let token = Token::open(&softhsm(), &uri).unwrap();
+            let key = SealingKey::open(token, KeyName::of(&uri).unwrap()).unwrap();
+            assert_eq!(*key.open_sealed(b"member 1", &sealed).unwrap(), [7; 64]);
+            return;
+        }
+        make_token(&raw(&softhsm()), "alys");
+        let key = SealingKey::generate(open(&softhsm(), folder), KeyName::label("seal")).unwrap();
+        let sealed = key.seal(b"member 1", &[7; 64]).unwrap();
+        let bytes = [&sealed.nonce[..], &sealed.ciphertext].concat();
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        let output = again(name).env(ROLE, "restarted").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     });
 }
 

@@ -1,12 +1,14 @@
 //! A PKCS#11 module for tests: one token that signs by BIP-340 and BLS12-381 through vendor-defined mechanisms, keeps data
 //! objects, locks its PIN after three wrong ones, and can be pulled out.
 //!
-//! The token is a folder, named by the environment variable [`FOLDER`]; every process that uses the folder sees the same token. Its
-//! keys lie there in clear: this is no place for a key that matters. Sizes and layouts are those of 64-bit Linux. Of PKCS#11 2.40 it
-//! has what is needed to make a token, its keys and data objects, to find them and to sign; other functions are null.
+//! The token is a folder, named by the environment variable [`FOLDER`]; every process that uses the folder sees the
+//! same token. Its keys lie there in clear: this is no place for a key that matters. Sizes and layouts are those of
+//! 64-bit Linux. Of PKCS#11 2.40 it has what is needed to make a token, its keys and data objects, to find them and to
+//! sign; other functions are null.
 
 mod abi;
 mod folder;
+mod pointers;
 mod process;
 mod signing;
 

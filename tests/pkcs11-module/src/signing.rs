@@ -76,8 +76,8 @@ fn bls(scalar: &[u8; 32]) -> Result<SecretKey, ck::CK_RV> {
     SecretKey::from_bytes(scalar).map_err(|_| ck::CKR_GENERAL_ERROR)
 }
 
-/// A new scalar and its public point: of secp256k1 as SEC 1 has it in a DER octet string, as PKCS#11 has it for curves that it knows; of
-/// BLS12-381 compressed and bare.
+/// A new scalar and its public point: of secp256k1 as SEC 1 has it in a DER octet string, as PKCS#11 has it for curves
+/// that it knows; of BLS12-381 compressed and bare.
 pub(crate) fn generate(mechanism: u64) -> Result<(u32, [u8; 32], Vec<u8>), ck::CK_RV> {
     let mut seed = [0u8; 32];
     loop {

@@ -1,5 +1,5 @@
-//! Tokens to test with. A module reads where its tokens are from the environment of its process, so that each scenario runs in a
-//! process of its own: the test program again, with the name of one test.
+//! Tokens to test with. A module reads where its tokens are from the environment of its process, so that each scenario
+//! runs in a process of its own: the test program again, with the name of one test.
 #![allow(
     dead_code,
     missing_docs,
@@ -170,6 +170,9 @@ pub fn uri(folder: &Path, attributes: &str) -> TokenUri {
 
 /// The token with the label `alys`.
 pub fn open(module: &Path, folder: &Path) -> Arc<Token> {
-    pin_file(folder, PIN);
+    // Processes that share the folder must not write it at once.
+    if !folder.join("pin").exists() {
+        pin_file(folder, PIN);
+    }
     Token::open(module, &uri(folder, "token=alys")).unwrap()
 }
