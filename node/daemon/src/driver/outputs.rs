@@ -1,7 +1,7 @@
 //! What consensus asks for, and the ends of the jobs that do it.
 
 use super::Driver;
-use super::cursor::Fate;
+use super::patience::Fate;
 use crate::execution::short;
 use crate::jobs::{self, BuildPlan, Done, Validation};
 use alys_consensus::{
