@@ -463,6 +463,7 @@ fn recorded(world: &World, batch: &Batch, fee: Sats) -> PegState {
     let family = Family {
         first_burn: batch.record.first_burn,
         burns: batch.burns.clone(),
+        skipped: batch.record.skipped.to_vec(),
         inputs,
         members: vec![Member {
             batch: id,
@@ -484,6 +485,7 @@ struct Tally {
     without_burns: Cell<u32>,
     replacements: Cell<u32>,
     mutations: Cell<u32>,
+    skipping: Cell<u32>,
 }
 
 fn count(cell: &Cell<u32>, more: u32) {
@@ -493,7 +495,7 @@ fn count(cell: &Cell<u32>, more: u32) {
 fn agree(world: &World, tally: &Tally) -> Result<(), TestCaseError> {
     let (burns, fresh) = (world.burns(), PegOutState::default());
     let before = ledger(world.utxos(), BTreeMap::new(), &burns);
-    let record = match next_batch(&CHAIN, &before, SideHeight::MAX, SLOT, world.rate()) {
+    let record = match next_batch(&CHAIN, &before, SideHeight::MAX, SLOT, world.rate(), &[]) {
         Ok(record) => record,
         // What the spec lets burn can be paid at every rate that it lets be paid.
         Err(error @ NoBatch::Unpayable) => return Err(TestCaseError::fail(error.to_string())),
@@ -507,6 +509,7 @@ fn agree(world: &World, tally: &Tally) -> Result<(), TestCaseError> {
     count(&tally.without_change, u32::from(!batch.has_change()));
     count(&tally.without_burns, u32::from(batch.burns.is_empty()));
     count(&tally.mutations, batch.refuses_every_mutation(&fresh)?);
+    agree_on_skips(world, &before, tally)?;
 
     // Signed once, only a replacement at a higher fee may have the inputs.
     let (after, memory) = (recorded(world, &batch, fee), signed(&batch, fee));
@@ -530,6 +533,43 @@ fn agree(world: &World, tally: &Tally) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The same with a burn in the middle left out, and of its replacement; never without the record's word for it.
+fn agree_on_skips(world: &World, before: &PegState, tally: &Tally) -> Result<(), TestCaseError> {
+    let (burns, fresh) = (world.burns(), PegOutState::default());
+    let skips: Vec<_> = burns
+        .get(burns.len() / 2)
+        .map(|burn| burn.sequence)
+        .into_iter()
+        .collect();
+    let rate = world.rate();
+    let Ok(record) = next_batch(&CHAIN, before, SideHeight::MAX, SLOT, rate, &skips) else {
+        return Ok(());
+    };
+    if record.skipped.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch::new(before, record, &burns);
+    let judged = |batch: &Batch, state: &PegOutState| {
+        let judged = batch.judge(state);
+        judged.map_err(|refusal| TestCaseError::fail(format!("{refusal}: {batch:?}")))
+    };
+    let fee = judged(&batch, &fresh)?;
+    count(&tally.skipping, 1);
+    let mut silent = batch.clone();
+    silent.record.skipped = alys_protocol::bounded::BoundedVec::empty();
+    prop_assert!(silent.judge(&fresh).is_err());
+    let (after, memory) = (recorded(world, &batch, fee), signed(&batch, fee));
+    let id = batch.record.id(CHAIN.id());
+    let Some(rate) = replacement_rate(&CHAIN, &after, id) else {
+        return Ok(());
+    };
+    let record = replacement(&CHAIN, &after, id, SLOT, rate).unwrap();
+    prop_assert_eq!(&record.skipped, &batch.record.skipped);
+    let bumped = Batch::new(&after, record, &batch.burns);
+    prop_assert!(judged(&bumped, &memory)? > fee);
+    Ok(())
+}
+
 #[test]
 fn signers_accept_what_nodes_build_and_nothing_in_its_place() {
     let tally = Tally::default();
@@ -547,6 +587,7 @@ fn signers_accept_what_nodes_build_and_nothing_in_its_place() {
         ("batches without burns", &tally.without_burns, 30),
         ("replacements", &tally.replacements, 300),
         ("mutations", &tally.mutations, 20_000),
+        ("batches that skip a burn", &tally.skipping, 300),
     ];
     for (what, found, least) in tallied {
         let found = found.get();
