@@ -33,7 +33,7 @@ use alys_protocol::units::{MemberId, SideHeight, Slot};
 use alys_store::schema::{Blocks, Certificates, Ledgers, Only, Recent, RecentKey, Root};
 use anyhow::{Context as _, bail};
 use mining::Queued;
-use patience::PegPatience;
+use patience::Patience;
 use pegout::PegOuts;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -76,7 +76,10 @@ pub(crate) struct Driver {
     looking: bool,
     /// The signer is being fed Bitcoin headers.
     feeding: bool,
-    patience: PegPatience,
+    /// With blocks that move the cursor and record no batch.
+    cursor_patience: Patience,
+    /// With blocks that record a batch.
+    batch_patience: Patience,
     finality: Option<FinalityEvidence>,
     sync: Sync,
     done: mpsc::UnboundedSender<Done>,
@@ -135,7 +138,8 @@ impl Driver {
             footing: Footing::default(),
             looking: false,
             feeding: false,
-            patience: PegPatience::default(),
+            cursor_patience: Patience::default(),
+            batch_patience: Patience::default(),
             finality: None,
             sync: Sync::default(),
             done,

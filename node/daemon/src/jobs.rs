@@ -267,8 +267,10 @@ pub(crate) struct BuildPlan {
     pub(crate) history_root: HistoryRoot,
     pub(crate) share: Option<Share>,
     pub(crate) heads: Heads,
-    /// Members' signers would not approve a block that moves the peg: see [`crate::driver::patience`].
+    /// Members' signers would not approve a block that consumes Bitcoin: see [`crate::driver::patience`].
     pub(crate) hold_cursor: bool,
+    /// Nor one that records a batch.
+    pub(crate) hold_batch: bool,
     /// Batches to replace at the present fee rate, if that has risen; the one to try first comes first.
     pub(crate) stuck: Vec<BatchId>,
 }
@@ -325,6 +327,7 @@ async fn peg_progress(
         return Ok((stays()?, None));
     }
     match tools.bitcoin.plan(chain, peg).await {
+        Ok(advance) if plan.hold_batch => Ok((advance, None)),
         Ok(advance) => {
             let batch = choose_batch(tools, &advance.consumed.state, plan).await;
             Ok((advance, batch))

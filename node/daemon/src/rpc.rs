@@ -275,6 +275,7 @@ impl NodeRpcServer for Api {
             unattributable_sats: totals.unattributable,
             burned_sats: totals.burned,
             settled_sats: totals.settled,
+            skipped_sats: totals.skipped,
             paid_out_sats: totals.paid_out,
             bitcoin_fees_sats: totals.bitcoin_fees,
             base_fees_wei: totals.base_fees.to_string(),

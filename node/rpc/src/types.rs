@@ -106,6 +106,8 @@ pub struct PegStatus {
     pub burned_sats: Sats,
     /// Burned amounts that confirmed batches have settled.
     pub settled_sats: Sats,
+    /// Burned amounts that confirmed batches left unpaid, as officers agreed.
+    pub skipped_sats: Sats,
     /// Paid to burners by confirmed batches.
     pub paid_out_sats: Sats,
     /// Bitcoin fees of confirmed batches.

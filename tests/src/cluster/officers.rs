@@ -1,10 +1,13 @@
 //! The officers, who sign what signers are limited to, by the code that officers use.
 
-use super::Cluster;
-use super::plan::PASSPHRASE;
-use alys_provision::config::{self, Iteration, POLICY_FILE};
+use super::plan::{PASSPHRASE, node_dir};
+use super::{Cluster, text};
+use crate::process::command;
+use alys_provision::ca::{CERTIFICATE_DAYS, CertificateAuthority};
+use alys_provision::config::{self, Iteration, POLICY_FILE, SIGNER_CA_FILE};
 use alys_provision::files::{self, Readers};
 use alys_provision::{Officer, OfficersConfig, Paper, Parameters};
+use alys_signer_client::{ClientConfig, Role};
 use anyhow::{Context as _, bail};
 use std::fs;
 use std::path::Path;
@@ -39,6 +42,17 @@ fn sign(officers: &Path, policy: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `alys-signer statement ...`.
+async fn run(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = command("alys-signer")?;
+    let output = command.arg("statement").args(arguments).output().await?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("alys-signer statement {arguments:?}: {said}");
+    }
+    Ok(())
+}
+
 /// The policy and its signatures.
 pub(super) fn copy_policy(from: &Path, to: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(from)? {
@@ -51,6 +65,50 @@ pub(super) fn copy_policy(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 impl Cluster {
+    /// Officers say something to one member's signer, by the commands that people use: `draft` is what follows
+    /// `alys-signer statement draft`. So many officers sign it.
+    ///
+    /// # Errors
+    /// - where a command fails; the signer's refusal is in the text.
+    pub async fn officers_say(
+        &self,
+        member: usize,
+        draft: &[&str],
+        officers: usize,
+    ) -> anyhow::Result<()> {
+        let plan = self.node_plan(member)?;
+        let folder = tempfile::tempdir_in(self.dir.join(OFFICERS_DIR))?;
+        let folder = folder.path();
+        let member_dir = self.dir.join(&plan.name);
+        CertificateAuthority::load(&member_dir.join("authorities").join("clients"))?
+            .issue_client(Role::Officer, "an officer", CERTIFICATE_DAYS)?
+            .write(folder, Role::Officer.name())?;
+        let client = ClientConfig::new(
+            fs::read_to_string(self.signer_dir(member)?.join("listening"))?.trim(),
+            node_dir(&self.dir, &plan.name)
+                .join(TLS_FOLDER)
+                .join(SIGNER_CA_FILE),
+            folder.join("officer.pem"),
+            folder.join("officer.key"),
+        );
+        let client_file = folder.join("client.toml");
+        files::write_new(
+            &client_file,
+            toml::to_string(&client)?.as_bytes(),
+            Readers::All,
+        )?;
+        let (client, statement) = (text(&client_file)?, folder.join("statement.toml"));
+        let path = text(&statement)?;
+        let drafting = [draft, &["--client", &client, "--output", &path]].concat();
+        run(&[&["draft"], &drafting[..]].concat()).await?;
+        let paper = Paper::read(&statement)?;
+        for name in OFFICERS.iter().take(officers) {
+            let key = self.dir.join(OFFICERS_DIR).join(format!("{name}.key"));
+            Officer::open(&key, PASSPHRASE)?.sign(&paper)?;
+        }
+        run(&["submit", "--client", &client, &path]).await
+    }
+
     /// Gives one member's signer another policy, which the officers sign, and restarts it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `absence` | a node that missed 300 blocks catches up, and a fresh one syncs from genesis |
 //! | `kills` | `kill -9` of each process at each stage of a peg |
+//! | `officers` | officers pause and resume peg-outs, and skip a burn |
 //! | `outsiders` | strangers and a member that does not sign stall no peg-out |
 //! | `peg` | coins go in and out, and what credits nobody is listed |
 //! | `production` | blocks, halts and their ends |
@@ -23,6 +24,7 @@
 mod absence;
 mod bench;
 mod kills;
+mod officers;
 mod outsiders;
 mod peg;
 mod production;

@@ -178,18 +178,27 @@ impl Driver {
         }
         self.problem("pow", None);
         let (tree, members) = (self.consensus.tree(), self.tools.chain.roster().len());
-        let hold_cursor = self.patience.holds(slot, members, |id| {
+        let fate = |id| {
             // What the tree forgot became final, or is so old that it does not matter.
             if tree.contains(id) && tree.certificate(id).is_none() {
                 Fate::Uncertified
             } else {
                 Fate::Certified
             }
-        });
+        };
+        let hold_cursor = self.cursor_patience.holds(slot, members, fate);
+        let hold_batch = self.batch_patience.holds(slot, members, fate);
         self.problem(
             "mint",
             hold_cursor.then(|| {
-                "our blocks that consumed Bitcoin or recorded a batch were not certified: we propose blocks without, for a while"
+                "our blocks that consumed Bitcoin were not certified: we propose blocks without, for a while"
+                    .to_owned()
+            }),
+        );
+        self.problem(
+            "batch",
+            hold_batch.then(|| {
+                "our blocks that recorded a batch were not certified: we propose blocks without, for a while"
                     .to_owned()
             }),
         );
@@ -201,6 +210,7 @@ impl Driver {
             share,
             heads: self.heads(),
             hold_cursor,
+            hold_batch,
             parent: point,
             stuck,
         };
@@ -255,10 +265,12 @@ impl Driver {
             short(verified.id())
         );
         let header = &proposal.block.header;
-        // Signers may refuse both, by rules of their own.
-        let batch = proposal.block.body.batch.is_some();
-        if batch || self.header(header.parent)?.bitcoin != header.bitcoin {
-            self.patience.tried(verified.id());
+        // Signers may refuse both, by rules of their own. Where they refuse a block that has both, the batch goes first: the
+        // next one shows what becomes of the cursor alone.
+        if proposal.block.body.batch.is_some() {
+            self.batch_patience.tried(verified.id());
+        } else if self.header(header.parent)?.bitcoin != header.bitcoin {
+            self.cursor_patience.tried(verified.id());
         }
         self.publish(Topic::Proposals, proposal.as_ref());
         self.proposals.insert(verified.id(), Arc::from(proposal));

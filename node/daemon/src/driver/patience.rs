@@ -4,8 +4,8 @@
 //! A signer refuses deposits while its Bitcoin headers look withheld (`header-pace`), when its window is full
 //! (`mint-window`), or under a policy of its own; and batches that pay where its policy denies (`destination`), or skip
 //! burns that its officers did not agree to skip (`skip`). A leader cannot ask the others' signers, but sees what becomes
-//! of its blocks: after two that moved the cursor or recorded a batch and were not certified it proposes blocks that do
-//! neither, for twice as long each time.
+//! of its blocks: after two of a kind that were not certified it proposes blocks that are not of that kind, for twice as
+//! long each time. Cursor and batch are two kinds, so that a payment that nobody makes holds up no deposit.
 
 use alys_protocol::bytes::BlockId;
 use alys_protocol::units::Slot;
@@ -13,14 +13,14 @@ use alys_protocol::units::Slot;
 /// Doublings at most: with four members and slots of 2 s, an hour.
 const MAX_DOUBLINGS: u32 = 9;
 
-/// What became of this node's blocks that moved the peg: the cursor, or by a batch.
+/// What became of this node's blocks of one kind.
 #[derive(Debug, Default)]
-pub(crate) struct PegPatience {
+pub(crate) struct Patience {
     /// The last one, while it is not known whether it was certified.
     tried: Option<BlockId>,
     /// How many in a row were not.
     failures: u32,
-    /// The peg is not moved before this slot.
+    /// No block of the kind is proposed before this slot.
     until: Slot,
 }
 
@@ -33,13 +33,13 @@ pub(crate) enum Fate {
     Uncertified,
 }
 
-impl PegPatience {
-    /// This node proposed a block that moves the peg.
+impl Patience {
+    /// This node proposed a block of the kind.
     pub(crate) fn tried(&mut self, block: BlockId) {
         self.tried = Some(block);
     }
 
-    /// Whether a block in this node's `slot` should leave the peg where it is. `fate` says what became of a block;
+    /// Whether a block in this node's `slot` should not be of the kind. `fate` says what became of a block;
     /// `members` is the number of slots from one of this node's turns to the next.
     pub(crate) fn holds(
         &mut self,
@@ -72,7 +72,7 @@ mod tests {
 
     /// Slots of this node's turns, one in four, in which the cursor was moved.
     fn moved(turns: u64, fate: impl Fn(u64) -> Fate) -> Vec<u64> {
-        let mut patience = PegPatience::default();
+        let mut patience = Patience::default();
         let mut moved: Vec<u64> = Vec::new();
         for turn in 0..turns {
             let slot = Slot::new(100 + 4 * turn);
