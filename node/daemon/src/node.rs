@@ -57,6 +57,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     let headers = signer
         .as_ref()
         .map(|signer| Arc::new(HeaderFeed::new(signer.clone(), bitcoin.clone())));
+    let renewed = signer.clone();
     let tools = Tools {
         chain: chain.clone(),
         store: store.clone(),
@@ -101,7 +102,7 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         shutdown,
     };
     let running = tokio::spawn(driver.run(sources));
-    let outcome = wait(running, stop).await;
+    let outcome = wait(running, stop, renewed).await;
     tracing::info!("stopping");
     server.stop().await;
     network.shutdown().await;
@@ -110,18 +111,30 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
     outcome
 }
 
-/// Until the driver ends, or a signal asks it to.
+/// Until the driver ends, or a signal asks it to. SIGHUP has the certificates for the signer read again.
 async fn wait(
     mut running: tokio::task::JoinHandle<anyhow::Result<()>>,
     stop: watch::Sender<bool>,
+    signer: Option<Arc<SignerClient>>,
 ) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        ended = &mut running => return ended.context("the driver failed")?,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            ended = &mut running => return ended.context("the driver failed")?,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {}
+        }
+        match &signer {
+            None => tracing::info!("there is no signer whose certificates to read again"),
+            Some(signer) => match signer.renew().await {
+                Ok(()) => tracing::info!("certificates for the signer are read again"),
+                Err(error) => tracing::error!("certificates stay as they are: {error}"),
+            },
+        }
     }
     // Fails only where the driver has ended already.
     let _ = stop.send(true);

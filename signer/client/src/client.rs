@@ -16,7 +16,7 @@ use alys_protocol::signer::{
 use alys_protocol::units::{ChainId, MemberId, StatementNumber};
 use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -39,7 +39,7 @@ pub struct Expected {
 pub struct SignerClient {
     config: ClientConfig,
     expected: Option<Expected>,
-    tls: TlsConnector,
+    tls: RwLock<TlsConnector>,
     server_name: ServerName<'static>,
     stream: Mutex<Option<TlsStream<TcpStream>>>,
 }
@@ -60,30 +60,14 @@ impl SignerClient {
     /// # Errors
     /// - [`ClientError::Config`] where a file of the configuration cannot be used.
     pub fn new(config: ClientConfig, expected: Option<Expected>) -> Result<Self, ClientError> {
-        let key_file = |error: rustls::Error| ClientError::Config {
-            path: config.certificate.clone(),
-            reason: format!(
-                "expected a certificate for the key in {}: {error}",
-                config.key.display()
-            ),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(key_file)?
-            .with_root_certificates(pem::roots(&config.server_ca)?)
-            .with_client_auth_cert(
-                pem::certificates(&config.certificate)?,
-                pem::private_key(&config.key)?,
-            )
-            .map_err(key_file)?;
+        let tls = connector(&config)?;
         let server_name =
             ServerName::try_from(config.server_name.clone()).map_err(|_| ClientError::Config {
                 path: "server_name".into(),
                 reason: format!("expected a DNS name, found {:?}", config.server_name),
             })?;
         Ok(Self {
-            tls: TlsConnector::from(Arc::new(tls)),
+            tls: RwLock::new(tls),
             server_name,
             expected,
             stream: Mutex::new(None),
@@ -100,6 +84,18 @@ impl SignerClient {
         let client = Self::new(config, Some(expected))?;
         client.status().await?;
         Ok(client)
+    }
+
+    /// Reads certificates and keys again, and connects under them from the next request on. A request under way finishes.
+    ///
+    /// # Errors
+    /// - [`ClientError::Config`] where a file cannot be used; the old ones stay.
+    pub async fn renew(&self) -> Result<(), ClientError> {
+        let renewed = connector(&self.config)?;
+        let mut stream = self.stream.lock().await;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        *stream = None;
+        Ok(())
     }
 
     /// Who the signer is and where it stands.
@@ -209,10 +205,14 @@ impl SignerClient {
     async fn open(&self) -> Result<TlsStream<TcpStream>, ClientError> {
         let limit = Duration::from_millis(self.config.connect_timeout_ms);
         let address = &self.config.address;
+        let tls = {
+            let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+            TlsConnector::clone(&tls)
+        };
         let connect = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            self.tls.connect(self.server_name.clone(), tcp).await
+            tls.connect(self.server_name.clone(), tcp).await
         };
         let mut stream = match timeout(limit, connect).await {
             Ok(connected) => connected.map_err(|error| connection_error(address, &error))?,
@@ -299,6 +299,28 @@ impl SignerClient {
         };
         Ok(decode_frame(&body)?)
     }
+}
+
+/// TLS 1.3 with the client's certificate, to signers of the CA.
+fn connector(config: &ClientConfig) -> Result<TlsConnector, ClientError> {
+    let key_file = |error: rustls::Error| ClientError::Config {
+        path: config.certificate.clone(),
+        reason: format!(
+            "expected a certificate for the key in {}: {error}",
+            config.key.display()
+        ),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(key_file)?
+        .with_root_certificates(pem::roots(&config.server_ca)?)
+        .with_client_auth_cert(
+            pem::certificates(&config.certificate)?,
+            pem::private_key(&config.key)?,
+        )
+        .map_err(key_file)?;
+    Ok(TlsConnector::from(Arc::new(tls)))
 }
 
 async fn read_reply(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, ReadError> {

@@ -307,16 +307,30 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         // Before anybody hears that it serves: whoever stops it then finds it listening for that, too.
         let mut terminate = signal(SignalKind::terminate()).map_err(io_error("SIGTERM"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("SIGINT"))?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(io_error("SIGHUP"))?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
         announce(&config, &listener)?;
         let server = Server::new(listener, acceptor, engine, config.limits.clone());
         let (stop, stopped) = watch::channel(false);
+        let renewer = server.renewer();
         let serving = tokio::spawn(server.run(stopped));
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {}
+            }
+            match tls::acceptor(&config.tls) {
+                Ok(acceptor) => {
+                    renewer.renew(acceptor);
+                    tracing::info!("certificates are read again");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "certificates are not read again; the old ones stay");
+                }
+            }
         }
         tracing::info!("stopping: requests under way are finished");
         stop.send_replace(true);

@@ -33,7 +33,8 @@ pub struct Server {
 }
 
 struct Shared {
-    acceptor: TlsAcceptor,
+    /// A new one ends the connections under the one before.
+    acceptor: watch::Sender<TlsAcceptor>,
     engine: Arc<Engine>,
     limits: Limits,
     rate: RateLimiter,
@@ -74,13 +75,18 @@ impl Server {
         Self {
             listener,
             shared: Arc::new(Shared {
-                acceptor,
+                acceptor: watch::Sender::new(acceptor),
                 engine: Arc::new(engine),
                 rate: RateLimiter::new(&limits),
                 strangers: LogThrottle::default(),
                 limits,
             }),
         }
+    }
+
+    /// What changes the certificates while it serves.
+    pub fn renewer(&self) -> Renewer {
+        Renewer(self.shared.clone())
     }
 
     /// Serves until `stop` becomes true, then lets requests under way finish.
@@ -127,6 +133,18 @@ impl Server {
     }
 }
 
+/// Changes a running server's certificates.
+#[derive(Debug)]
+pub struct Renewer(Arc<Shared>);
+
+impl Renewer {
+    /// From now on only clients that `acceptor` takes. Connections of before end after the request under way, so that
+    /// nobody stays on who would be turned away now; clients come back by themselves.
+    pub fn renew(&self, acceptor: TlsAcceptor) {
+        self.0.acceptor.send_replace(acceptor);
+    }
+}
+
 /// Gives the log its turn until `stop` becomes true.
 async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(TICK);
@@ -146,9 +164,11 @@ async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
 impl Shared {
     async fn serve(&self, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
         let limit = Duration::from_millis(self.limits.handshake_timeout_ms);
+        let mut renewed = self.acceptor.subscribe();
+        let acceptor = renewed.borrow_and_update().clone();
         let handshake = async {
             stream.set_nodelay(true)?;
-            self.acceptor.accept(stream).await
+            acceptor.accept(stream).await
         };
         let mut stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -165,7 +185,10 @@ impl Shared {
             return;
         };
         tracing::info!(%address, role = %peer.role, certificate = %peer.certificate, "connected");
-        while self.serve_one(&mut stream, &peer, &mut stop).await {}
+        while self
+            .serve_one(&mut stream, &peer, &mut stop, &mut renewed)
+            .await
+        {}
         close(&mut stream).await;
     }
 
@@ -175,18 +198,21 @@ impl Shared {
         }
     }
 
-    /// Serves one request; false where the connection ends. A stop is heeded before a request, never during one.
+    /// Serves one request; false where the connection ends. A stop and new certificates are heeded before a request, never
+    /// during one.
     async fn serve_one(
         &self,
         stream: &mut TlsStream<TcpStream>,
         peer: &Peer,
         stop: &mut watch::Receiver<bool>,
+        renewed: &mut watch::Receiver<TlsAcceptor>,
     ) -> bool {
         let idle = Duration::from_millis(self.limits.idle_timeout_ms);
         let limit = Duration::from_millis(self.limits.frame_timeout_ms);
         let length = tokio::select! {
             length = timeout(idle, frame::read_length(stream)) => length,
             _ = stop.wait_for(|stop| *stop) => return false,
+            _ = renewed.changed() => return false,
         };
         let length = match length {
             Ok(Ok(Some(length))) => length,

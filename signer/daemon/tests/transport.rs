@@ -9,6 +9,7 @@ use alys_protocol::signer::{MAX_FRAME_BYTES, PROTOCOL_VERSION, ProtocolError, Re
 use alys_protocol::units::MemberId;
 use alys_signer_client::{ClientError, Expected, Role, SignerClient};
 use rustls::version::{TLS12, TLS13};
+use std::sync::Arc;
 use support::{
     Authority, Rig, client_certificate, envelope, expired, read_reply, server_certificate,
 };
@@ -249,4 +250,99 @@ async fn connections_are_limited() {
     assert!(third.is_err());
     assert!(first.status().await.is_ok());
     assert!(second.status().await.is_ok());
+}
+
+/// Both sides change to certificates of other authorities while requests go on: none is lost, the old ones are worth
+/// nothing at once, and files that are no certificates change nothing.
+#[tokio::test]
+async fn certificates_are_rotated_under_load() {
+    let rig = Rig::with_limits("requests_per_second = 1000000\nrequest_burst = 1000000");
+    let running = rig.start();
+    let client = Arc::new(rig.client(&running, "node").await);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking = tokio::spawn({
+        let (client, stop) = (client.clone(), stop.clone());
+        async move {
+            let mut asked = 0u32;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                client.status().await.unwrap();
+                asked += 1;
+            }
+            asked
+        }
+    });
+    // A connection of before, to see that it does not stay.
+    let mut open = rig.raw(&running, Some("auditor"), &[&TLS13]).await.unwrap();
+    let status = envelope(PROTOCOL_VERSION, Request::Status);
+    open.write_all(&status).await.unwrap();
+    assert!(read_reply(&mut open).await.is_some());
+
+    // First both authorities are trusted, then the new certificates come, then the old authority goes.
+    let (clients, servers) = (Authority::new("clients 2"), Authority::new("signers 2"));
+    let trust = |clients_pem: &str, servers_pem: &str| {
+        support::write(&rig.path("clients.pem"), clients_pem);
+        support::write(&rig.path("signers.pem"), servers_pem);
+    };
+    let both = |old: &Authority, new: &Authority| format!("{}{}", old.pem, new.pem);
+    trust(&both(&rig.clients, &clients), &both(&rig.servers, &servers));
+    hang_up(&running, 1).await;
+    client.renew().await.unwrap();
+    assert_eq!(read_reply(&mut open).await, None, "it ended");
+
+    for role in [Role::Node, Role::Auditor] {
+        let name = role.name();
+        for kind in ["pem", "key"] {
+            let (from, to) = (format!("{name}.{kind}"), format!("old-{name}.{kind}"));
+            std::fs::copy(rig.path(&from), rig.path(&to)).unwrap();
+        }
+        rig.issue_by(&clients, name, |params| {
+            client_certificate(params, &role.uri())
+        });
+    }
+    let (certificate, key) = servers.issue(server_certificate);
+    support::write(&rig.path("signer.pem"), &certificate);
+    support::write(&rig.path("signer.key"), &key);
+    hang_up(&running, 2).await;
+    client.renew().await.unwrap();
+    trust(&clients.pem, &servers.pem);
+    hang_up(&running, 3).await;
+    client.renew().await.unwrap();
+    client.status().await.unwrap();
+    let new = rig.raw(&running, Some("auditor"), &[&TLS13]).await;
+    assert!(asks(new).await, "the new certificate");
+    let old = rig.raw(&running, Some("old-auditor"), &[&TLS13]).await;
+    assert!(!asks(old).await, "the old one");
+
+    support::write(&rig.path("clients.pem"), "no certificate");
+    hang_up(&running, 4).await;
+    assert!(running.log().contains("the old ones stay"));
+    let new = rig.raw(&running, Some("auditor"), &[&TLS13]).await;
+    assert!(asks(new).await);
+    support::write(&rig.path("signers.pem"), "no certificate");
+    assert!(client.renew().await.is_err());
+    client.status().await.unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(asking.await.unwrap() > 0);
+    assert!(running.stop());
+}
+
+/// SIGHUP, until the log says what became of it, for the `times`-th time.
+async fn hang_up(running: &support::Running, times: usize) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(running.pid()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    let read = || running.log().matches("read again").count();
+    while read() < times {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Whether a connection gets an answer.
+async fn asks(
+    connection: std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>,
+) -> bool {
+    let Ok(mut stream) = connection else {
+        return false;
+    };
+    let status = envelope(PROTOCOL_VERSION, Request::Status);
+    stream.write_all(&status).await.is_ok() && read_reply(&mut stream).await.is_some()
 }
