@@ -241,7 +241,7 @@ impl Recorder {
         judge: impl FnOnce(&Durable<S>) -> Result<Decision<S, I>, Refusal>,
     ) -> Result<Result<Recorded<I>, Refusal>, AuditError> {
         let evidence = blob_digest(self.chain, BlobKind::Request, question.body);
-        let mut transaction = self.store.begin()?;
+        let transaction = self.store.begin()?;
         let (bytes, state) = stored::load::<S>(&transaction)?;
         let state_digest = |bytes: &[u8]| blob_digest(self.chain, BlobKind::State(S::NAME), bytes);
         let before = state_digest(&bytes);
@@ -256,19 +256,9 @@ impl Recorder {
             Ok(decision) => decision,
             Err(refusal) => {
                 let verdict = Verdict::from(refusal.clone());
-                if self.memory().counts(question, evidence, &verdict) {
-                    transaction.abort()?;
-                } else if self.is_nearly_full() {
-                    self.memory().leave_out();
-                    transaction.abort()?;
-                } else {
-                    let sequence = self.append(&transaction, &draft, &verdict)?;
-                    transaction.set_durability(Durability::None)?;
-                    transaction.commit()?;
-                    let mut memory = self.memory();
-                    memory.remember(question, evidence, sequence, verdict);
-                    memory.must_flush();
-                }
+                self.refused(transaction, question, verdict, |transaction, verdict| {
+                    self.append(transaction, &draft, verdict)
+                })?;
                 return Ok(Err(refusal));
             }
         };
@@ -307,6 +297,31 @@ impl Recorder {
             intent: persisted,
             new: true,
         }))
+    }
+
+    /// Writes a refusal's entry, unless it is counted as a repeat or the disk is nearly full. Durable with the next tick.
+    fn refused(
+        &self,
+        mut transaction: WriteTransaction,
+        question: &Question<'_>,
+        verdict: Verdict,
+        append: impl FnOnce(&WriteTransaction, &Verdict) -> Result<Sequence, AuditError>,
+    ) -> Result<(), AuditError> {
+        let evidence = blob_digest(self.chain, BlobKind::Request, question.body);
+        if self.memory().counts(question, evidence, &verdict) {
+            return Ok(transaction.abort()?);
+        }
+        if self.is_nearly_full() {
+            self.memory().leave_out();
+            return Ok(transaction.abort()?);
+        }
+        let sequence = append(&transaction, &verdict)?;
+        transaction.set_durability(Durability::None)?;
+        transaction.commit()?;
+        let mut memory = self.memory();
+        memory.remember(question, evidence, sequence, verdict);
+        memory.must_flush();
+        Ok(())
     }
 
     /// Counts a request that was turned away unjudged.

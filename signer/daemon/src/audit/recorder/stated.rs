@@ -12,7 +12,7 @@ use alys_protocol::bytes::Digest;
 use alys_protocol::signer::Refusal;
 use alys_signer_core::admin::statement::Governed;
 use alys_signer_core::freshness::Lease;
-use redb::{Durability, WriteTransaction};
+use redb::WriteTransaction;
 
 /// What was judged, and the entry's part of it.
 struct Draft<'a> {
@@ -34,7 +34,7 @@ impl Recorder {
         challenge: Option<Digest>,
         judge: impl FnOnce(&Governed) -> Result<(Governed, Option<Lease>), Refusal>,
     ) -> Result<Result<Option<Lease>, Refusal>, AuditError> {
-        let mut transaction = self.store.begin()?;
+        let transaction = self.store.begin()?;
         let (admin_bytes, admin) = stored::load(&transaction)?;
         let (vote_bytes, vote) = stored::load(&transaction)?;
         let (pegout_bytes, pegout) = stored::load(&transaction)?;
@@ -58,20 +58,9 @@ impl Recorder {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let verdict = Verdict::from(refusal.clone());
-                if self.memory().counts(question, draft.evidence, &verdict) {
-                    transaction.abort()?;
-                } else if self.is_nearly_full() {
-                    self.memory().leave_out();
-                    transaction.abort()?;
-                } else {
-                    let evidence = draft.evidence;
-                    let sequence = self.state(&transaction, draft, None, &verdict)?;
-                    transaction.set_durability(Durability::None)?;
-                    transaction.commit()?;
-                    let mut memory = self.memory();
-                    memory.remember(question, evidence, sequence, verdict);
-                    memory.must_flush();
-                }
+                self.refused(transaction, question, verdict, |transaction, verdict| {
+                    self.state(transaction, draft, None, verdict)
+                })?;
                 return Ok(Err(refusal));
             }
         };
