@@ -30,6 +30,7 @@ mod refusal;
 pub mod signer;
 pub mod state;
 pub mod vote;
+pub mod watermarks;
 pub mod window;
 
 pub use persist::{Decision, Durable, Pending, Persisted};

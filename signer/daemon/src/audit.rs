@@ -19,6 +19,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod entry;
 mod folder;
+mod import;
 mod journal;
 mod memory;
 mod named;
@@ -32,6 +33,7 @@ pub use approval::Approval;
 pub use archive::{Archive, ArchiveError};
 pub use checkpoint::{AuditKey, AuditKeyError, AuditPublicKey, Checkpoint, SealedAuditKey};
 pub use entry::{Entry, Event, Sequence, UnixMillis};
+pub use import::import;
 pub use open::{create, export, open_state};
 pub use recorder::{Question, Recorder};
 

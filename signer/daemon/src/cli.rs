@@ -3,10 +3,12 @@
 mod counter;
 mod policy;
 mod statement;
+mod watermarks;
 
 pub use counter::CounterCommand;
 pub use policy::PolicyCommand;
 pub use statement::StatementCommand;
+pub use watermarks::WatermarksCommand;
 
 use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
 use crate::audit::{Approval, AuditError, Recorder};
@@ -68,6 +70,9 @@ pub enum Command {
     /// Draft, explain and hand in what officers say: pause, resume, or that a signer's state is fresh.
     #[command(subcommand)]
     Statement(StatementCommand),
+    /// Export and import what must never go down: slots, lock, burns.
+    #[command(subcommand)]
+    Watermarks(WatermarksCommand),
     /// Look after the outside counter.
     #[command(subcommand)]
     Counter(CounterCommand),
@@ -150,6 +155,8 @@ pub enum CliError {
     Client(#[from] ClientError),
     #[error("statement {path}: {reason}", path = path.display())]
     Statement { path: PathBuf, reason: String },
+    #[error("watermarks {path}: {reason}", path = path.display())]
+    Watermarks { path: PathBuf, reason: String },
     #[error("the configuration has no [counter]")]
     NoCounter,
     #[error(transparent)]
@@ -188,6 +195,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Audit(command) => Ok(audit::run(&command)?),
         Command::Statement(command) => statement::run(&command),
         Command::Counter(command) => counter::run(&command),
+        Command::Watermarks(command) => watermarks::run(&command),
     }
 }
 

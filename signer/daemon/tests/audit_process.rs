@@ -45,7 +45,11 @@ fn signed(archive: &Archive) -> BTreeSet<alys_protocol::bytes::Digest> {
                 Verdict::Signed { intent } => Some(intent),
                 Verdict::Repeated { .. } | Verdict::Refused { .. } | Verdict::Accepted => None,
             },
-            Event::Standing(_) | Event::Counted(_) | Event::Stated(_) | Event::Approved(_) => None,
+            Event::Standing(_)
+            | Event::Counted(_)
+            | Event::Stated(_)
+            | Event::Approved(_)
+            | Event::Raised(_) => None,
         })
         .collect()
 }
@@ -201,7 +205,11 @@ async fn what_the_transport_turns_away_is_counted() {
         .iter()
         .filter_map(|entry| match &entry.event {
             Event::Counted(counted) => Some(counted),
-            Event::Standing(_) | Event::Decided(_) | Event::Stated(_) | Event::Approved(_) => None,
+            Event::Standing(_)
+            | Event::Decided(_)
+            | Event::Stated(_)
+            | Event::Approved(_)
+            | Event::Raised(_) => None,
         })
         .flat_map(|counted| &counted.turned_away)
         .map(|row| row.too_many)

@@ -102,6 +102,7 @@ fn replies() -> Vec<Seed> {
         silent: Some(refusal.clone()),
         paused: true,
         last_statement: StatementNumber::new(45),
+        skips: BoundedVec::new(vec![BurnSequence::new(5)]).unwrap(),
     };
     let shares = vec![SchnorrSignature::new([6; 64]); 2];
     let challenge = Challenge {

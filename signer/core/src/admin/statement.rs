@@ -10,8 +10,9 @@ pub use explain::explain;
 use super::{OfficerKey, Officers, quorum};
 use crate::clock::WindowTime;
 use crate::refusal::{equal, refusal};
-use crate::state::{AdminState, PegOutState, Proposed, VoteState};
-use alys_protocol::bytes::{BlockId, Digest};
+use crate::state::{AdminState, PegOutState, VoteState};
+use crate::watermarks::Watermarks;
+use alys_protocol::bytes::Digest;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::Refusal;
 use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot, StatementNumber};
@@ -71,6 +72,17 @@ pub struct Vouched {
     pub next_burn: BurnSequence,
 }
 
+impl Vouched {
+    /// The marks that the states are raised to.
+    pub const fn marks(&self) -> Watermarks {
+        Watermarks {
+            last_slot: self.slot_floor,
+            lock: self.lock,
+            next_burn: self.next_burn,
+        }
+    }
+}
+
 /// What the signer knows in the moment of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -124,8 +136,8 @@ pub fn obey(
         Act::Resume => (vote.clone(), pegout.with_paused(false)),
         Act::Skip(_) => (vote.clone(), pegout.clone()),
         Act::Fresh(vouched) => (
-            vote.vouched(vouched, moment.window),
-            pegout.vouched(vouched, moment.window),
+            vote.raised(&vouched.marks(), moment.window),
+            pegout.raised(&vouched.marks(), moment.window),
         ),
     };
     Ok(Governed {
@@ -229,31 +241,6 @@ fn vouching(moment: &Moment, vouched: &Vouched) -> Result<(), Refusal> {
     ))
 }
 
-impl VoteState {
-    /// After officers vouched: nothing at or below the floor, no block below the lock, and no mints until the window of
-    /// mints that nobody remembers has passed.
-    ///
-    /// No repeats either: what an old copy recorded may never have been released, and another one have signed otherwise.
-    #[must_use]
-    pub fn vouched(&self, vouched: &Vouched, now: WindowTime) -> Self {
-        // Proposals go by the last proposal's slot alone.
-        let proposed = self.proposed.as_ref().map(|proposed| proposed.slot);
-        let mut next = Self {
-            last_slot: self.last_slot.max(vouched.slot_floor),
-            lock: self.lock.max(vouched.lock),
-            voted: None,
-            proposed: Some(Proposed {
-                slot: proposed.unwrap_or_default().max(vouched.slot_floor),
-                // A hash that no block has, so that none is a repeat.
-                block: BlockId::ZERO,
-            }),
-            mint_window: self.mint_window.clone(),
-        };
-        next.fill_windows(now);
-        next
-    }
-}
-
 impl PegOutState {
     /// After one officer paused, or a quorum resumed.
     #[must_use]
@@ -262,20 +249,6 @@ impl PegOutState {
             paused,
             ..self.clone()
         }
-    }
-
-    /// After officers vouched: no burn below `next_burn` is ever paid, not in a new batch, nor by a repeat or replacement.
-    ///
-    /// Gaps and families go, since another copy may have signed batches with the same burns and other inputs. A batch
-    /// of later burns that spends a forgotten family's inputs conflicts with it on Bitcoin, so nothing is paid twice.
-    #[must_use]
-    pub fn vouched(&self, vouched: &Vouched, now: WindowTime) -> Self {
-        let mut next = self.clone();
-        next.next_burn = next.next_burn.max(vouched.next_burn);
-        next.gaps.clear();
-        next.families.clear();
-        next.fill_windows(now);
-        next
     }
 }
 

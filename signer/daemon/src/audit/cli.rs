@@ -308,7 +308,7 @@ impl Show {
         let (verdict, operation) = match &entry.event {
             Event::Decided(decided) => (&decided.verdict, decided.operation),
             Event::Stated(stated) => (&stated.verdict, Operation::Statement),
-            Event::Standing(_) | Event::Counted(_) | Event::Approved(_) => {
+            Event::Standing(_) | Event::Counted(_) | Event::Approved(_) | Event::Raised(_) => {
                 return self.decision.is_none() && self.rule.is_none() && self.operation.is_none();
             }
         };

@@ -13,6 +13,7 @@ use alys_protocol::units::{ChainId, MemberId, Slot};
 use alys_signer_client::Role;
 use alys_signer_core::clock::WindowTime;
 use alys_signer_core::freshness::{Freshness, Lease};
+use alys_signer_core::watermarks::Watermarks;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -101,6 +102,8 @@ pub enum Event {
     Stated(Box<Stated>),
     /// Officers approved of the policy that the last [`Standing`] names.
     Approved(Approved),
+    /// An operator raised the state to the watermarks of another one, while the signer did not run.
+    Raised(Box<Raised>),
 }
 
 /// Why a [`Standing`] was recorded.
@@ -244,6 +247,17 @@ pub struct Approved {
     pub after: Digest,
 }
 
+/// Watermarks that were imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    /// The marks.
+    pub watermarks: Watermarks,
+    /// Time of the rolling windows, which are full from then on.
+    pub window: WindowTime,
+    /// The states that they raised. Those before are blobs.
+    pub states: Vec<Changed>,
+}
+
 /// What a decision depends on that is neither in the request nor in the state that it changes. The time of its clock is
 /// the entry's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -370,6 +384,7 @@ impl Entry {
             Event::Counted(_) => Vec::new(),
             Event::Stated(stated) => vec![stated.evidence, stated.officers],
             Event::Approved(approved) => vec![approved.officers, approved.policy],
+            Event::Raised(raised) => raised.states.iter().map(|state| state.before).collect(),
         }
     }
 

@@ -168,6 +168,7 @@ impl<'a> Player<'a> {
                 Event::Decided(decided) => self.decided((sequence, entry.time), decided)?,
                 Event::Stated(stated) => self.stated(sequence, stated)?,
                 Event::Approved(approved) => self.approved(sequence, approved)?,
+                Event::Raised(raised) => self.raised(sequence, raised)?,
                 Event::Counted(_) => {}
             }
             sequence = sequence.next();

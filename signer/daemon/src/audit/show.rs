@@ -77,6 +77,14 @@ impl fmt::Display for Line<'_> {
                 write!(f, "; handed in by {} ", stated.role)?;
                 write_hex(f, &stated.certificate)
             }
+            Event::Raised(raised) => {
+                let marks = &raised.watermarks;
+                write!(
+                    f,
+                    "watermarks imported: slot {}, lock {}, next burn {}",
+                    marks.last_slot, marks.lock, marks.next_burn
+                )
+            }
             Event::Approved(approved) => write!(
                 f,
                 "policy in force as officers signed it: {}",

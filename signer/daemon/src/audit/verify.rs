@@ -228,6 +228,11 @@ impl<'a> Walk<'a> {
             Event::Standing(standing) => self.standing(sequence, standing)?,
             Event::Decided(decided) => self.decided(archive, sequence, decided)?,
             Event::Stated(stated) => self.stated(archive, sequence, stated)?,
+            Event::Raised(raised) => {
+                for state in &raised.states {
+                    self.changed(sequence, state)?;
+                }
+            }
             Event::Approved(approved) => {
                 let change = Changed {
                     name: StateName::Admin,

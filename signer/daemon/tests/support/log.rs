@@ -23,7 +23,8 @@ use alys_protocol::spec::{Chain, SchnorrPublicKeyBytes};
 use alys_protocol::units::{BtcHeight, MemberId, Slot, StatementNumber};
 use alys_signer::audit::archive::{Header, MAGIC, Record, Writer};
 use alys_signer::audit::entry::{
-    Cause, Decided, Event, Randomness, Repeats, StateName, Stated, TurnedAway, Verdict, entry_hash,
+    Cause, Decided, Event, Raised, Randomness, Repeats, StateName, Stated, TurnedAway, Verdict,
+    entry_hash,
 };
 use alys_signer::audit::{
     Approval, Archive, AuditKey, AuditLimits, AuditPublicKey, Entry, Recorder, Sequence,
@@ -534,6 +535,20 @@ pub fn mutations(original: &Entry) -> Vec<Entry> {
                 }
                 Verdict::Accepted => panic!("{decided:?}"),
             }
+        }
+        Event::Raised(_) => {
+            let mut with = |change: &dyn Fn(&mut Raised)| {
+                with(&|entry| {
+                    let Event::Raised(it) = &mut entry.event else {
+                        panic!()
+                    };
+                    change(it);
+                });
+            };
+            with(&|it| it.watermarks.last_slot = Slot::new(1));
+            with(&|it| it.window = WindowTime::from_millis(1));
+            with(&|it| it.states[0].after = other);
+            with(&|it| it.states.truncate(1));
         }
         Event::Approved(_) => {
             macro_rules! approved {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::pegout::limits::paused;
-use crate::state::{BurnRange, Family, FamilyMember, Vote};
+use crate::state::{BurnRange, Family, FamilyMember, Proposed, Vote};
 use alloc::vec;
 use alys_protocol::bytes::BatchId;
+use alys_protocol::bytes::BlockId;
 use alys_protocol::units::Sats;
 
 const NOW: WindowTime = WindowTime::from_millis(1_000_000);
@@ -182,8 +183,8 @@ fn each_act_changes_its_states_and_takes_the_number() {
                 Act::Pause => (start.vote.clone(), start.pegout.with_paused(true)),
                 Act::Resume => (start.vote.clone(), start.pegout.with_paused(false)),
                 Act::Fresh(vouched) => (
-                    start.vote.vouched(&vouched, NOW),
-                    start.pegout.vouched(&vouched, NOW),
+                    start.vote.raised(&vouched.marks(), NOW),
+                    start.pegout.raised(&vouched.marks(), NOW),
                 ),
             };
             assert_eq!((after.vote, after.pegout), (vote, pegout), "{act:?}");
@@ -230,7 +231,7 @@ fn old_pegouts() -> PegOutState {
 fn vouching_leaves_no_burn_below_its_mark_to_pay() {
     let old = old_pegouts();
     assert!(old.family_of(BatchId::new([4; 32])).is_some());
-    let next = old.vouched(&vouched(), NOW);
+    let next = old.raised(&vouched().marks(), NOW);
     assert_eq!(next.next_burn, BurnSequence::new(20));
     assert!(next.gaps.is_empty(), "neither the old gap nor 10 to 20");
     assert!(next.family_of(BatchId::new([4; 32])).is_none());
@@ -243,7 +244,7 @@ fn vouching_leaves_no_burn_below_its_mark_to_pay() {
 
     let mut lower = vouched();
     lower.next_burn = BurnSequence::new(7);
-    assert_eq!(old.vouched(&lower, NOW).next_burn, old.next_burn);
+    assert_eq!(old.raised(&lower.marks(), NOW).next_burn, old.next_burn);
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn vouching_raises_slots_and_lock_and_repeats_nothing() {
         let mut vouched = vouched();
         vouched.slot_floor = Slot::new(floor);
         vouched.lock = SideHeight::new(lock);
-        let next = state.vouched(&vouched, NOW);
+        let next = state.raised(&vouched.marks(), NOW);
         assert_eq!(next.voted, None);
         assert_eq!(next.mint_window, full.mint_window);
         let proposed = next.proposed.unwrap();

@@ -1,8 +1,8 @@
-//! What officers said, judged again.
+//! What officers said and operators imported, judged again.
 
 use super::super::approval::Approval;
 use super::super::entry::{
-    Approved, BlobKind, Changed, Sequence, StateName, Stated, Verdict, blob_digest,
+    Approved, BlobKind, Changed, Raised, Sequence, StateName, Stated, Verdict, blob_digest,
 };
 use super::super::named::Named as _;
 use super::{Player, ReplayError, same, unusable};
@@ -15,7 +15,7 @@ use alys_protocol::bytes::{CounterTag, Digest};
 use alys_protocol::signer::Request;
 use alys_signer_core::Durable;
 use alys_signer_core::admin::statement::Governed;
-use alys_signer_core::state::AdminState;
+use alys_signer_core::state::{AdminState, PegOutState, VoteState};
 
 const STATEMENT: &str = Operation::Statement.name();
 const APPROVAL: &str = "policy";
@@ -124,6 +124,47 @@ impl Player<'_> {
         )?;
         self.states.insert(StateName::Admin, bytes);
         self.replayed.approvals = self.replayed.approvals.saturating_add(1);
+        Ok(())
+    }
+
+    pub(super) fn raised(
+        &mut self,
+        sequence: Sequence,
+        raised: &Raised,
+    ) -> Result<(), ReplayError> {
+        for state in &raised.states {
+            if self.states.contains_key(&state.name) {
+                continue;
+            }
+            // The log may begin with it.
+            let kind = BlobKind::State(state.name);
+            if let Some(bytes) = self.blob(sequence, kind, state.before)? {
+                self.states.insert(state.name, bytes);
+            }
+        }
+        let vote = self.known::<VoteState>(sequence, StateName::Vote)?;
+        let pegout = self.known::<PegOutState>(sequence, StateName::PegOut)?;
+        let (Some(vote), Some(pegout)) = (vote, pegout) else {
+            self.replayed.without_state = self.replayed.without_state.saturating_add(1);
+            for state in &raised.states {
+                self.states.remove(&state.name);
+            }
+            return Ok(());
+        };
+        let (marks, now) = (&raised.watermarks, raised.window);
+        let again = [
+            self.changed(sequence, &vote, &vote.raised(marks, now))?,
+            self.changed(sequence, &pegout, &pegout.raised(marks, now))?,
+        ];
+        let states: Vec<&Changed> = again.iter().map(|(changed, _)| changed).collect();
+        let recorded: Vec<&Changed> = raised.states.iter().collect();
+        let shown = |states: &[&Changed]| format!("{states:?}");
+        let (recorded, replayed) = (shown(&recorded), shown(&states));
+        same(sequence, "watermarks", "states", &recorded, &replayed)?;
+        for (changed, bytes) in again {
+            self.states.insert(changed.name, bytes);
+        }
+        self.replayed.identical = self.replayed.identical.saturating_add(1);
         Ok(())
     }
 
