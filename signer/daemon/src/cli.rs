@@ -13,21 +13,22 @@ pub use watermarks::WatermarksCommand;
 use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
 use crate::audit::{Approval, AuditError, Recorder};
 use crate::circumstances::{Circumstances, CircumstancesError};
-use crate::config::{Config, ConfigError, Overrides};
+use crate::config::{Config, ConfigError, CounterConfig, Overrides};
 use crate::counter::CounterError;
 use crate::engine::{Engine, unix_now};
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
 use crate::keys::{Keys, MemberCard};
-use crate::passphrase::{Passphrase, PassphraseError};
+use crate::passphrase::Passphrase;
 use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy};
-use crate::seal::{self, Kdf, SealError};
+use crate::seal::{self, SealError, Sealer};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, TlsError};
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_signer_client::{ClientConfig, ClientError, SignerClient};
 use alys_signer_core::{SetupError, Signer};
+use alys_signer_pkcs11::TokenError;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::fs::File;
@@ -54,7 +55,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve nodes until SIGTERM or Ctrl-C.
     Run(Run),
-    /// Make keys inside this machine, seal them, make an empty state, and print the member card.
+    /// Make keys inside this machine, seal them under a passphrase or a token's key, make an empty state, and print the member card.
     Init(Init),
     /// Print the member card: the public keys and the proof of possession that the chain spec needs.
     Card(ConfigFile),
@@ -135,7 +136,7 @@ pub enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
+    Token(#[from] TokenError),
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error(transparent)]
@@ -209,20 +210,25 @@ fn say(text: &str) -> Result<(), CliError> {
 }
 
 fn init(arguments: &Init) -> Result<(), CliError> {
-    for warning in harden().warnings {
+    let hardening = harden();
+    for warning in &hardening.warnings {
         eprintln!("alys-signer: warning: {warning}");
     }
     let config = Config::load(&arguments.file.config, &Overrides::default())?;
     if config.keys.exists() {
         return Err(SealError::Exists { path: config.keys }.into());
     }
-    let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, true)?;
+    let token = config.open_token()?;
+    let sealer = Sealer::for_new(&config, token.as_ref(), || {
+        Passphrase::read(arguments.passphrase.passphrase_fd, true)
+    })?;
     let keys = Keys::generate().map_err(SealError::from)?;
+    let sealed = sealer.seal(&keys)?;
     let card: MemberCard = keys.card();
     // State first: keys without state cannot be used, state without keys can be made again.
     Store::create(&config.state, &card.bls)?;
-    if let Some(counter) = &config.counter
-        && let Err(error) = counter.open().create()
+    if let Some(counter) = config.open_counter(token.as_ref())?
+        && let Err(error) = counter.create()
     {
         std::fs::remove_file(&config.state).map_err(io_error(format!(
             "cannot remove {}",
@@ -231,13 +237,15 @@ fn init(arguments: &Init) -> Result<(), CliError> {
         return Err(error.into());
     }
     let audit_key = crate::audit::create(&config.state, &keys)?;
-    if let Err(error) = seal::seal(&config.keys, &keys, &passphrase, Kdf::default()) {
+    if let Err(error) = sealed.write(&config.keys) {
         std::fs::remove_file(&config.state).map_err(io_error(format!(
             "cannot remove {}",
             config.state.display()
         )))?;
         return Err(error.into());
     }
+    let backend = sealer.backend().describe(hardening.locked);
+    eprintln!("alys-signer: {backend}");
     eprintln!("alys-signer: the audit log's checkpoints will be signed by key {audit_key}");
     print(&card)
 }
@@ -270,14 +278,18 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     let read = ReadPolicy::read(&config.policy)?;
     let signed = read.verify(&chain, &officers)?;
     let signer = Signer::new(chain, read.file.policy.clone(), &card.bls, &card.schnorr)?;
-    let passphrase = Passphrase::read(arguments.passphrase.passphrase_fd, false)?;
-    let keys = seal::open(&config.keys, &passphrase)?;
-    drop(passphrase);
+    let token = config.open_token()?;
+    let sealer = Sealer::for_file(&config, token.as_ref(), || {
+        Passphrase::read(arguments.passphrase.passphrase_fd, false)
+    })?;
+    let keys = sealer.open(&config.keys)?;
+    drop(sealer);
     tracing::info!(
         member = %signer.member(),
         chain_id = %signer.chain().id(),
         spec = %signer.chain().digest(),
         locked_memory = hardening.locked,
+        backend = keys.backend().describe(hardening.locked),
         "keys are open"
     );
     let approval = Approval::new(read, signed, officers.clone(), config.officers.clone());
@@ -290,10 +302,11 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         iteration = %approval.iteration(),
         "the audit log is open and the policy in force"
     );
-    let (counter, lease_slots) = match &config.counter {
-        Some(counter) => (Some(counter.open()), counter.lease_slots),
-        None => (None, 1),
-    };
+    let lease_slots = config
+        .counter
+        .as_ref()
+        .map_or(1, CounterConfig::lease_slots);
+    let counter = config.open_counter(token.as_ref())?;
     let circumstances = Circumstances::start(&recorder, &signer, counter, lease_slots)?;
     let locked = hardening.locked;
     let engine = Engine::new(signer, keys, recorder, circumstances, officers, locked);

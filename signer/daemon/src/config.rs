@@ -3,11 +3,13 @@
 use crate::audit::AuditLimits;
 use crate::counter::{FileCounter, OutsideCounter};
 use crate::policy_file::OfficersConfig;
+use alys_signer_pkcs11::{ObjectKind, Token, TokenCounter, TokenError, TokenUri};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Environment variables that set a key: `ALYS_SIGNER_LISTEN`, `ALYS_SIGNER_TLS__KEY`, and so on.
@@ -21,6 +23,9 @@ pub struct Config {
     pub chain_spec: PathBuf,
     /// The sealed keys that `init` makes.
     pub keys: PathBuf,
+    /// The PKCS#11 token that opens the sealed keys, holds the outside counter, or both.
+    #[serde(default)]
+    pub token: Option<TokenConfig>,
     /// The durable state that `init` makes.
     pub state: PathBuf,
     /// Where to listen; port 0 picks a free one.
@@ -61,32 +66,96 @@ pub struct TlsConfig {
     pub client_ca: PathBuf,
 }
 
-/// An outside counter, and how often it advances.
+/// A PKCS#11 token, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CounterConfig {
-    /// What it is.
-    pub kind: CounterKind,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Slots of a lease: the counter advances once per so many, and a start after a crash waits as long.
-    #[serde(default = "default_lease_slots")]
-    pub lease_slots: u64,
+pub struct TokenConfig {
+    /// The vendor's PKCS#11 library, an absolute path.
+    pub module: PathBuf,
+    /// The token, the AES key in it (`object` or `id`), and the file with its PIN (`pin-source`).
+    pub uri: TokenUri,
+    /// What it does for the member's keys.
+    pub mode: TokenMode,
 }
 
-/// Kinds of outside counters.
+/// What a token does for the member's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CounterKind {
+pub enum TokenMode {
+    /// A key in it opens them, into this process's memory, where they sign.
+    Sealed,
+    /// Nothing: a passphrase opens them. The token only holds the outside counter.
+    Counter,
+}
+
+impl TokenConfig {
+    /// Finds the token and logs in.
+    ///
+    /// # Errors
+    /// - [`TokenError`] where that does not work.
+    pub fn open(&self) -> Result<Arc<Token>, TokenError> {
+        Token::open(&self.module, &self.uri)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let uri = &self.uri;
+        match self.mode {
+            TokenMode::Sealed if uri.object.is_none() && uri.id.is_none() => {
+                Err(ConfigError::SealingKeyUnnamed)
+            }
+            TokenMode::Sealed if uri.kind.is_some_and(|it| it != ObjectKind::SecretKey) => {
+                Err(ConfigError::SealingKeyKind)
+            }
+            TokenMode::Sealed | TokenMode::Counter => Ok(()),
+        }
+    }
+}
+
+/// An outside counter, and how often it advances.
+///
+/// `lease_slots` are the slots of a lease: the counter advances once per so many, and a start after a crash waits as long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CounterConfig {
     /// A file, for development: it is as good as the separation of its filesystem.
-    DevelopmentFile,
+    DevelopmentFile {
+        /// Where it is.
+        path: PathBuf,
+        /// Slots of a lease.
+        #[serde(default = "default_lease_slots")]
+        lease_slots: u64,
+    },
+    /// An object in the token of [`Config::token`].
+    Pkcs11 {
+        /// Its label.
+        object: String,
+        /// Slots of a lease.
+        #[serde(default = "default_lease_slots")]
+        lease_slots: u64,
+    },
 }
 
 impl CounterConfig {
-    /// The counter.
-    pub fn open(&self) -> Box<dyn OutsideCounter> {
-        match self.kind {
-            CounterKind::DevelopmentFile => Box::new(FileCounter::new(self.path.clone())),
+    /// The counter, which may be in `token`.
+    ///
+    /// # Errors
+    /// - [`ConfigError::NoToken`] where it is to be in one and there is none.
+    pub fn open(&self, token: Option<&Arc<Token>>) -> Result<Box<dyn OutsideCounter>, ConfigError> {
+        Ok(match (self, token) {
+            (Self::DevelopmentFile { path, .. }, _) => Box::new(FileCounter::new(path.clone())),
+            (Self::Pkcs11 { object, .. }, Some(token)) => {
+                Box::new(TokenCounter::new(Arc::clone(token), object))
+            }
+            (Self::Pkcs11 { .. }, None) => return Err(ConfigError::NoToken),
+        })
+    }
+
+    /// Slots of a lease.
+    pub const fn lease_slots(&self) -> u64 {
+        match self {
+            Self::DevelopmentFile { lease_slots, .. } | Self::Pkcs11 { lease_slots, .. } => {
+                *lease_slots
+            }
         }
     }
 }
@@ -165,8 +234,21 @@ pub enum ConfigError {
         error: Box<figment::Error>,
     },
     /// A limit that would shut everybody out.
-    #[error("configuration: limits.{0} must not be 0")]
+    #[error("configuration: {0} must not be 0")]
     Zero(&'static str),
+    /// The counter is to be in a token that is not named.
+    #[error("configuration: counter.kind = \"pkcs11\" needs the table [token], found none")]
+    NoToken,
+    /// The token's key is not named.
+    #[error(
+        "configuration: token.mode = \"sealed\" needs the name of its AES key in token.uri: expected object= or id=, found neither"
+    )]
+    SealingKeyUnnamed,
+    /// The token's key is to be something else than it can be.
+    #[error(
+        "configuration: token.mode = \"sealed\" needs a secret key: expected type=secret-key in token.uri, or no type"
+    )]
+    SealingKeyKind,
 }
 
 impl Config {
@@ -196,12 +278,37 @@ impl Config {
                 error: Box::new(error),
             })?;
         config.limits.check()?;
-        if let Some(counter) = &config.counter
-            && counter.lease_slots == 0
-        {
-            return Err(ConfigError::Zero("counter.lease_slots"));
+        config.token.as_ref().map_or(Ok(()), TokenConfig::check)?;
+        match &config.counter {
+            Some(counter) if counter.lease_slots() == 0 => {
+                return Err(ConfigError::Zero("counter.lease_slots"));
+            }
+            Some(CounterConfig::Pkcs11 { .. }) if config.token.is_none() => {
+                return Err(ConfigError::NoToken);
+            }
+            Some(_) | None => {}
         }
         Ok(config.relative_to(path.parent().unwrap_or(Path::new("."))))
+    }
+
+    /// The token, if there is one.
+    ///
+    /// # Errors
+    /// - [`TokenError`] where it cannot be opened.
+    pub fn open_token(&self) -> Result<Option<Arc<Token>>, TokenError> {
+        self.token.as_ref().map(TokenConfig::open).transpose()
+    }
+
+    /// The outside counter, if there is one; `token` is the one of [`Config::open_token`].
+    ///
+    /// # Errors
+    /// - [`ConfigError::NoToken`] where it is to be in a token and there is none.
+    pub fn open_counter(
+        &self,
+        token: Option<&Arc<Token>>,
+    ) -> Result<Option<Box<dyn OutsideCounter>>, ConfigError> {
+        let counter = self.counter.as_ref();
+        counter.map(|counter| counter.open(token)).transpose()
     }
 
     fn relative_to(mut self, directory: &Path) -> Self {
@@ -214,7 +321,10 @@ impl Config {
             &mut self.tls.key,
             &mut self.tls.client_ca,
         ];
-        let counter = self.counter.as_mut().map(|counter| &mut counter.path);
+        let counter = match &mut self.counter {
+            Some(CounterConfig::DevelopmentFile { path, .. }) => Some(path),
+            Some(CounterConfig::Pkcs11 { .. }) | None => None,
+        };
         for path in paths
             .into_iter()
             .chain(self.listen_file.as_mut())
@@ -229,12 +339,15 @@ impl Config {
 impl Limits {
     fn check(&self) -> Result<(), ConfigError> {
         let limits = [
-            ("connections", self.connections as u64),
-            ("requests_per_second", u64::from(self.requests_per_second)),
-            ("request_burst", u64::from(self.request_burst)),
-            ("handshake_timeout_ms", self.handshake_timeout_ms),
-            ("frame_timeout_ms", self.frame_timeout_ms),
-            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("limits.connections", self.connections as u64),
+            (
+                "limits.requests_per_second",
+                u64::from(self.requests_per_second),
+            ),
+            ("limits.request_burst", u64::from(self.request_burst)),
+            ("limits.handshake_timeout_ms", self.handshake_timeout_ms),
+            ("limits.frame_timeout_ms", self.frame_timeout_ms),
+            ("limits.idle_timeout_ms", self.idle_timeout_ms),
         ];
         match limits.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::Zero(name)),

@@ -5,12 +5,14 @@
 
 mod file;
 mod run;
+mod token;
 
 pub use file::FileCounter;
 pub(crate) use run::RunCounter;
 
 use alys_protocol::bytes::CounterTag;
 use alys_signer_core::freshness::CounterMark;
+use alys_signer_pkcs11::TokenError;
 use std::fmt::Debug;
 use std::io;
 use std::path::PathBuf;
@@ -88,4 +90,7 @@ pub enum CounterError {
         /// What it reports.
         error: io::Error,
     },
+    /// The token.
+    #[error("the outside counter: {0}")]
+    Token(TokenError),
 }

@@ -278,14 +278,7 @@ impl Engine {
             member: self.signer.member(),
             bls: card.bls,
             schnorr: card.schnorr,
-            backend: format!(
-                "software keys, sealed with argon2id and XChaCha20-Poly1305, in {} memory",
-                if self.locked_memory {
-                    "locked"
-                } else {
-                    "unlocked"
-                }
-            ),
+            backend: self.keys.backend().describe(self.locked_memory),
             last_slot: vote.last_slot,
             lock: vote.lock,
             next_burn: pegout.next_burn,

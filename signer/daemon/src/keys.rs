@@ -1,5 +1,9 @@
 //! The member's keys in memory.
 
+mod backend;
+
+pub use backend::Backend;
+
 use alys_protocol::bls::{self, BlsPublicKeyBytes, BlsSignature};
 use alys_protocol::hash::{Tag, TaggedHasher};
 use alys_protocol::signer::SchnorrSignature;
@@ -38,6 +42,7 @@ pub struct Keys {
     bls: bls::SecretKey,
     schnorr: Keypair,
     secp: Secp256k1<All>,
+    backend: Backend,
 }
 
 impl core::fmt::Debug for Keys {
@@ -86,6 +91,7 @@ impl Keys {
             bls,
             schnorr: keypair,
             secp,
+            backend: Backend::Passphrase,
         })
     }
 
@@ -108,6 +114,18 @@ impl Keys {
         let secret = Zeroizing::new(self.schnorr.secret_bytes());
         schnorr.copy_from_slice(&*secret);
         bytes
+    }
+
+    /// Says what keeps them; software keys under a passphrase unless said otherwise.
+    #[must_use]
+    pub fn held_by(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// What keeps them.
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// The public side.

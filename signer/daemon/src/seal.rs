@@ -1,73 +1,33 @@
-//! The sealed key file: argon2id (RFC 9106) and XChaCha20-Poly1305 over the two secret scalars.
+//! The sealed key file: the two secret scalars, encrypted under what opens them.
 //!
-//! The file is JSON. Everything but the ciphertext is the header, and the header is the AEAD's associated data, so that
-//! nobody swaps the public keys or weakens the parameters unseen.
+//! | version | opened by | cipher |
+//! |---|---|---|
+//! | 1 | a passphrase, by argon2id (RFC 9106) | XChaCha20-Poly1305 |
+//! | 2 | a PKCS#11 token, by an AES-256 key that does not leave it | AES-GCM |
+//!
+//! The file is JSON. Its header is the associated data, so that nobody swaps the public keys or weakens the parameters
+//! unseen.
 
+mod passphrase;
+mod token;
+
+pub use passphrase::{Kdf, open, seal};
+pub use token::TokenSeal;
+
+use crate::config::{Config, TokenConfig, TokenMode};
 use crate::files::{Existing, write_durably};
-use crate::keys::{Keys, MemberCard, SECRET_BYTES};
-use crate::passphrase::Passphrase;
-use alys_protocol::bytes;
-use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use crate::keys::{Backend, Keys, MemberCard};
+use crate::passphrase::{Passphrase, PassphraseError};
+use alys_signer_pkcs11::{Token, TokenError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 const FORMAT: &str = "alys-sealed-keys";
-const VERSION: u16 = 1;
 /// Longest file that is read.
 const MAX_FILE_BYTES: u64 = 16 << 10;
-/// Strongest parameters that are honoured: a forged file must not exhaust the machine.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_ITERATIONS: u32 = 64;
-
-/// What is in the file beside the ciphertext.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    format: String,
-    version: u16,
-    kdf: Kdf,
-    #[serde(with = "bytes")]
-    salt: [u8; 16],
-    #[serde(with = "bytes")]
-    nonce: [u8; 24],
-    card: MemberCard,
-}
-
-/// Parameters of argon2id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kdf {
-    /// Memory in KiB.
-    pub argon2id_memory_kib: u32,
-    /// Passes.
-    pub argon2id_iterations: u32,
-    /// Lanes.
-    pub argon2id_lanes: u32,
-}
-
-impl Default for Kdf {
-    /// RFC 9106's second recommendation.
-    fn default() -> Self {
-        Self {
-            argon2id_memory_kib: 64 << 10,
-            argon2id_iterations: 3,
-            argon2id_lanes: 4,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SealedFile {
-    header: Header,
-    #[serde(with = "bytes")]
-    ciphertext: [u8; SECRET_BYTES + 16],
-}
 
 /// A key file that cannot be written or opened.
 #[derive(Debug, Error)]
@@ -87,7 +47,7 @@ pub enum SealError {
         path: PathBuf,
     },
     /// Not a key file of a known version.
-    #[error("key file {path}: expected {FORMAT} version {VERSION}, found {found}", path = path.display())]
+    #[error("key file {path}: expected {FORMAT} version 1 or 2, found {found}", path = path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -103,12 +63,38 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
     },
+    /// Sealed in the other way than the configuration says.
+    #[error("key file {path}: the configuration says that it is opened by {expected}, but it is by {found}", path = path.display())]
+    Opener {
+        /// The file.
+        path: PathBuf,
+        /// By the configuration.
+        expected: &'static str,
+        /// By the file.
+        found: String,
+    },
+    /// The token does not open it.
+    #[error("key file {path}, sealed under {sealed_under}: {error}", path = path.display())]
+    TokenOpen {
+        /// The file.
+        path: PathBuf,
+        /// Key and token, as the file names them.
+        sealed_under: String,
+        /// Why not.
+        error: Box<TokenError>,
+    },
+    /// The token does not seal.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The sealed keys are not the ones that the header shows.
     #[error("key file {path}: the sealed keys do not match its public keys", path = path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
     },
+    /// No passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
     /// No entropy.
     #[error("the operating system gives no entropy: {0}")]
     Entropy(#[from] getrandom::Error),
@@ -117,92 +103,173 @@ pub enum SealError {
     Encode,
 }
 
-/// Seals keys into a new file of mode 0600.
-///
-/// # Errors
-/// - [`SealError::Exists`] where there is a file already;
-/// - [`SealError::Io`], [`SealError::Entropy`], [`SealError::Parameters`] as named.
-pub fn seal(path: &Path, keys: &Keys, passphrase: &Passphrase, kdf: Kdf) -> Result<(), SealError> {
-    let mut salt = [0u8; 16];
-    let mut nonce = [0u8; 24];
-    getrandom::fill(&mut salt)?;
-    getrandom::fill(&mut nonce)?;
-    let header = Header {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        kdf,
-        salt,
-        nonce,
-        card: keys.card(),
-    };
-    let aad = header.associated_data()?;
-    let secret = keys.to_secret_bytes();
-    let ciphertext = cipher(&header, passphrase)?
-        .encrypt(
-            XNonce::from_slice(&nonce),
-            Payload {
-                msg: &*secret,
-                aad: &aad,
-            },
-        )
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(SealError::Encode)?;
-    let mut text = serde_json::to_string_pretty(&SealedFile { header, ciphertext })
-        .map_err(|_| SealError::Encode)?;
-    text.push('\n');
-    write_durably(path, text.as_bytes(), Existing::Refuse).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            SealError::Exists {
-                path: path.to_owned(),
-            }
-        } else {
-            SealError::Io {
-                path: path.to_owned(),
-                error,
-            }
-        }
-    })
+/// What keys are sealed under, ready to be used.
+#[derive(Debug)]
+pub enum Sealer {
+    /// A passphrase.
+    Passphrase(Passphrase),
+    /// A key in a token.
+    Token(TokenSeal),
 }
 
-/// The public keys of a key file, as it shows them: not authenticated without the passphrase.
+impl Sealer {
+    /// For new keys: what `ask` returns, or the token's key, which is made where it is not there yet.
+    ///
+    /// # Errors
+    /// - [`SealError::Passphrase`], [`SealError::Token`] as named.
+    pub fn for_new(
+        config: &Config,
+        token: Option<&Arc<Token>>,
+        ask: impl FnOnce() -> Result<Passphrase, PassphraseError>,
+    ) -> Result<Self, SealError> {
+        match sealing(config, token) {
+            Some((token, config)) => Ok(Self::Token(TokenSeal::for_new(token, config)?)),
+            None => Ok(Self::Passphrase(ask()?)),
+        }
+    }
+
+    /// For the key file of the configuration: what `ask` returns, or the token's key.
+    ///
+    /// # Errors
+    /// - [`SealError::Opener`] where the file was sealed in the other way, before anything is asked;
+    /// - [`SealError::Io`], [`SealError::Format`], [`SealError::Passphrase`], [`SealError::TokenOpen`] as named.
+    pub fn for_file(
+        config: &Config,
+        token: Option<&Arc<Token>>,
+        ask: impl FnOnce() -> Result<Passphrase, PassphraseError>,
+    ) -> Result<Self, SealError> {
+        match (read(&config.keys)?, sealing(config, token)) {
+            (SealedFile::Token(file), Some((token, sealing))) => {
+                TokenSeal::existing(token, sealing)
+                    .map(Self::Token)
+                    .map_err(|error| file.not_opened(&config.keys, error))
+            }
+            (SealedFile::Passphrase(_), None) => Ok(Self::Passphrase(ask()?)),
+            (file, _) => Err(file.opened_otherwise(&config.keys)),
+        }
+    }
+
+    /// The contents of a key file.
+    ///
+    /// # Errors
+    /// - [`SealError`] as [`seal`] and [`TokenSeal::seal`] have it.
+    pub fn seal(&self, keys: &Keys) -> Result<SealedText, SealError> {
+        match self {
+            Self::Passphrase(passphrase) => passphrase::sealed(keys, passphrase, Kdf::default()),
+            Self::Token(token) => token.seal(keys),
+        }
+    }
+
+    /// Opens a key file.
+    ///
+    /// # Errors
+    /// - [`SealError`] as [`open`] and [`TokenSeal::open`] have it.
+    pub fn open(&self, path: &Path) -> Result<Keys, SealError> {
+        match self {
+            Self::Passphrase(passphrase) => open(path, passphrase),
+            Self::Token(token) => token.open(path),
+        }
+    }
+
+    /// What it is, for `status`.
+    pub fn backend(&self) -> Backend {
+        match self {
+            Self::Passphrase(_) => Backend::Passphrase,
+            Self::Token(token) => token.backend().clone(),
+        }
+    }
+}
+
+fn sealing<'a>(
+    config: &'a Config,
+    token: Option<&Arc<Token>>,
+) -> Option<(Arc<Token>, &'a TokenConfig)> {
+    config
+        .token
+        .as_ref()
+        .filter(|config| config.mode == TokenMode::Sealed)
+        .and_then(|config| Some((Arc::clone(token?), config)))
+}
+
+/// What is to be written into a key file.
+#[derive(Debug)]
+pub struct SealedText(String);
+
+impl SealedText {
+    fn of(file: &impl Serialize) -> Result<Self, SealError> {
+        let mut text = serde_json::to_string_pretty(file).map_err(|_| SealError::Encode)?;
+        text.push('\n');
+        Ok(Self(text))
+    }
+
+    /// Writes it into a new file of mode 0600.
+    ///
+    /// # Errors
+    /// - [`SealError::Exists`] where there is a file already;
+    /// - [`SealError::Io`] as named.
+    pub fn write(&self, path: &Path) -> Result<(), SealError> {
+        write_durably(path, self.0.as_bytes(), Existing::Refuse).map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                SealError::Exists {
+                    path: path.to_owned(),
+                }
+            } else {
+                SealError::Io {
+                    path: path.to_owned(),
+                    error,
+                }
+            }
+        })
+    }
+}
+
+/// The public keys of a key file, as it shows them: not authenticated before it is opened.
 ///
 /// # Errors
 /// - [`SealError::Io`] and [`SealError::Format`] as named.
 pub fn card(path: &Path) -> Result<MemberCard, SealError> {
-    Ok(read(path)?.header.card)
+    Ok(match read(path)? {
+        SealedFile::Passphrase(file) => file.into_card(),
+        SealedFile::Token(file) => file.into_card(),
+    })
 }
 
-/// Opens a key file.
-///
-/// # Errors
-/// - [`SealError::Open`] where the passphrase is wrong or the file was changed;
-/// - [`SealError::Io`], [`SealError::Format`], [`SealError::Parameters`], [`SealError::Mismatch`] as named.
-pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Keys, SealError> {
-    let SealedFile { header, ciphertext } = read(path)?;
-    let wrong = || SealError::Open {
-        path: path.to_owned(),
-    };
-    let aad = header.associated_data()?;
-    let secret = cipher(&header, passphrase)?
-        .decrypt(
-            XNonce::from_slice(&header.nonce),
-            Payload {
-                msg: &ciphertext,
-                aad: &aad,
-            },
-        )
-        .map(Zeroizing::new)
-        .map_err(|_| wrong())?;
-    let secret: &[u8; SECRET_BYTES] = secret.as_slice().try_into().map_err(|_| wrong())?;
-    let mismatch = || SealError::Mismatch {
-        path: path.to_owned(),
-    };
-    let keys = Keys::from_secret_bytes(secret).map_err(|_| mismatch())?;
-    if keys.card() != header.card {
-        return Err(mismatch());
+enum SealedFile {
+    Passphrase(passphrase::File),
+    Token(token::File),
+}
+
+impl SealedFile {
+    fn opened_otherwise(&self, path: &Path) -> SealError {
+        let passphrase = "a passphrase";
+        let (expected, found) = match self {
+            Self::Passphrase(_) => (
+                "a token (mode = \"sealed\" in [token])",
+                passphrase.to_owned(),
+            ),
+            Self::Token(file) => (
+                "a passphrase (no mode = \"sealed\" in [token])",
+                file.sealed_under(),
+            ),
+        };
+        SealError::Opener {
+            path: path.to_owned(),
+            expected,
+            found,
+        }
     }
-    Ok(keys)
+}
+
+/// What tells the versions apart; each then reads the whole file by its own strict form.
+#[derive(Deserialize)]
+struct Probe {
+    header: ProbeHeader,
+}
+
+#[derive(Deserialize)]
+struct ProbeHeader {
+    format: String,
+    version: u16,
 }
 
 fn read(path: &Path) -> Result<SealedFile, SealError> {
@@ -214,49 +281,22 @@ fn read(path: &Path) -> Result<SealedFile, SealError> {
         path: path.to_owned(),
         found,
     };
+    let malformed = |error: serde_json::Error| format(error.to_string());
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > MAX_FILE_BYTES {
         return Err(format(format!("{length} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    let file: SealedFile =
-        serde_json::from_str(&text).map_err(|error| format(error.to_string()))?;
-    if file.header.format != FORMAT || file.header.version != VERSION {
-        return Err(format(format!(
-            "{} version {}",
-            file.header.format, file.header.version
-        )));
+    let Probe { header } = serde_json::from_str(&text).map_err(malformed)?;
+    match (header.format.as_str(), header.version) {
+        (FORMAT, passphrase::VERSION) => serde_json::from_str(&text)
+            .map(SealedFile::Passphrase)
+            .map_err(malformed),
+        (FORMAT, token::VERSION) => serde_json::from_str(&text)
+            .map(SealedFile::Token)
+            .map_err(malformed),
+        (other, version) => Err(format(format!("{other:?} version {version}"))),
     }
-    Ok(file)
-}
-
-impl Header {
-    /// One encoding, whatever the file's white space.
-    fn associated_data(&self) -> Result<Vec<u8>, SealError> {
-        postcard::to_allocvec(self).map_err(|_| SealError::Encode)
-    }
-}
-
-fn cipher(header: &Header, passphrase: &Passphrase) -> Result<XChaCha20Poly1305, SealError> {
-    let kdf = header.kdf;
-    if kdf.argon2id_memory_kib > MAX_MEMORY_KIB
-        || kdf.argon2id_iterations > MAX_ITERATIONS
-        || kdf.argon2id_lanes > 64
-    {
-        return Err(SealError::Parameters);
-    }
-    let params = Params::new(
-        kdf.argon2id_memory_kib,
-        kdf.argon2id_iterations,
-        kdf.argon2id_lanes,
-        Some(32),
-    )
-    .map_err(|_| SealError::Parameters)?;
-    let mut key = Zeroizing::new([0u8; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase.as_bytes(), &header.salt, &mut *key)
-        .map_err(|_| SealError::Parameters)?;
-    Ok(XChaCha20Poly1305::new(Key::from_slice(&*key)))
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ pub enum CounterCommand {
 pub(super) fn run(command: &CounterCommand) -> Result<(), CliError> {
     let CounterCommand::Replace(file) = command;
     let config = Config::load(&file.config, &Overrides::default())?;
-    let counter = config.counter.as_ref().ok_or(CliError::NoCounter)?.open();
+    let counter = config
+        .open_counter(config.open_token()?.as_ref())?
+        .ok_or(CliError::NoCounter)?;
     let tag = fresh_tag().map_err(|error| super::io_error("entropy")(io::Error::other(error)))?;
     counter.create()?;
     // Under a tag that no state knows: at zero it would suit a state that never signed, such as an old copy.

@@ -1,3 +1,4 @@
+use super::passphrase::Kdf;
 use super::*;
 
 /// Weak on purpose: the tests are about the file, not about guessing.
@@ -69,7 +70,7 @@ fn every_change_of_the_header_is_noticed() {
         Err(SealError::Open { .. })
     ));
     assert!(matches!(
-        with(&|file| file["header"]["version"] = 2.into()),
+        with(&|file| file["header"]["version"] = 3.into()),
         Err(SealError::Format { .. })
     ));
     assert!(matches!(

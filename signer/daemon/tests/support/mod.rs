@@ -9,6 +9,7 @@
 
 #[path = "../../../core/tests/fixtures/mod.rs"]
 pub mod fixtures;
+pub mod tokens;
 
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::signer::{
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokens::Tokens;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -163,6 +165,7 @@ pub struct Rig {
     pub card: MemberCard,
     pub honest: Honest,
     pub officers: Officers,
+    pub tokens: Option<Tokens>,
 }
 
 /// A signer process. Killed when dropped.
@@ -208,6 +211,9 @@ pub fn write(path: &Path, text: &str) {
         .unwrap();
 }
 
+const FILE_COUNTER: &str =
+    "[counter]\nkind = 'development-file'\npath = 'counter'\nlease_slots = 1\n";
+
 impl Rig {
     pub fn new() -> Self {
         Self::with_limits("")
@@ -215,7 +221,20 @@ impl Rig {
 
     /// `limits` is the body of the configuration's `[limits]`.
     pub fn with_limits(limits: &str) -> Self {
+        Self::with(limits, FILE_COUNTER, |_| None)
+    }
+
+    /// One whose keys a token opens and whose counter is in it.
+    pub fn with_token() -> Self {
+        let counter = "[counter]\nkind = 'pkcs11'\nobject = 'freshness'\nlease_slots = 1\n";
+        Self::with("", counter, |folder| Some(Tokens::new(folder, "sealed")))
+    }
+
+    /// `counter` is the configuration's table.
+    pub fn with(limits: &str, counter: &str, tokens: impl FnOnce(&Path) -> Option<Tokens>) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let tokens = tokens(directory.path());
+        let token = tokens.as_ref().map_or("", Tokens::config);
         let clients = Authority::new("clients");
         let servers = Authority::new("signers");
         let chain = Honest::of_four().chain;
@@ -227,8 +246,7 @@ impl Rig {
                 "chain_spec = 'chain.toml'\nkeys = 'keys.json'\nstate = 'state.redb'\npolicy = 'policy.toml'\n\
                  listen = '127.0.0.1:0'\nlisten_file = 'address'\nlog = 'trace'\n\
                  [tls]\ncertificate = 'signer.pem'\nkey = 'signer.key'\nclient_ca = 'clients.pem'\n\
-                 [counter]\nkind = 'development-file'\npath = 'counter'\nlease_slots = 1\n\
-                 [limits]\n{limits}\n{}",
+                 {counter}{token}[limits]\n{limits}\n{}",
                 officers.config()
             ),
         );
@@ -238,7 +256,7 @@ impl Rig {
         write(&path("signer.key"), &key);
         write(&path("clients.pem"), &clients.pem);
         write(&path("signers.pem"), &servers.pem);
-        let output = command(&path("signer.toml"), &["init"]);
+        let output = command_with(&path("signer.toml"), &["init"], tokens.as_ref());
         assert!(output.status.success(), "{output:?}");
         let card: MemberCard = serde_json::from_slice(&output.stdout).unwrap();
         let spec = fixtures::spec(Some(&Card {
@@ -254,6 +272,7 @@ impl Rig {
             servers,
             card,
             officers,
+            tokens,
         };
         for role in Role::ALL {
             rig.issue(role.name(), |params| {
@@ -296,7 +315,8 @@ impl Rig {
             .into_temp_path()
             .keep()
             .unwrap();
-        let mut child = spawn(&self.path("signer.toml"), &["run"], &log);
+        let config = self.path("signer.toml");
+        let mut child = spawn(&config, &["run"], &log, self.tokens.as_ref());
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -314,6 +334,11 @@ impl Rig {
             address,
             log,
         })
+    }
+
+    /// Runs a command that ends by itself, with the configuration `config`.
+    pub fn command(&self, config: &str, arguments: &[&str]) -> Output {
+        command_with(&self.path(config), arguments, self.tokens.as_ref())
     }
 
     pub fn client_config(&self, running: &Running, name: &str) -> ClientConfig {
@@ -404,17 +429,20 @@ fn program() -> PathBuf {
     path
 }
 
-fn spawn(config: &Path, arguments: &[&str], log: &Path) -> Child {
-    let mut child = Command::new(program())
+fn spawn(config: &Path, arguments: &[&str], log: &Path, tokens: Option<&Tokens>) -> Child {
+    let mut command = Command::new(program());
+    command
         .args(arguments)
         .arg("--config")
         .arg(config)
-        .args(["--passphrase-fd", "0"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(File::create(log).unwrap())
-        .spawn()
-        .unwrap();
+        .stderr(File::create(log).unwrap());
+    match tokens {
+        Some(tokens) => tokens.of(&mut command),
+        None => command.args(["--passphrase-fd", "0"]),
+    };
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // It may have ended before it asks.
     let _ = writeln!(stdin, "{PASSPHRASE}");
@@ -436,8 +464,13 @@ pub fn plain_command(arguments: &[&str], folder: &Path) -> Output {
 
 /// Runs a command that ends by itself.
 pub fn command(config: &Path, arguments: &[&str]) -> Output {
+    command_with(config, arguments, None)
+}
+
+/// The same among tokens, with no passphrase to be had.
+pub fn command_with(config: &Path, arguments: &[&str], tokens: Option<&Tokens>) -> Output {
     let log = config.with_extension("stderr");
-    let child = spawn(config, arguments, &log);
+    let child = spawn(config, arguments, &log, tokens);
     let mut output = child.wait_with_output().unwrap();
     output.stderr = std::fs::read(log).unwrap();
     output
