@@ -4,7 +4,7 @@ use super::plan::{PASSPHRASE, node_dir};
 use super::{Cluster, text};
 use crate::process::command;
 use alys_provision::ca::{CERTIFICATE_DAYS, CertificateAuthority};
-use alys_provision::config::{self, Iteration, POLICY_FILE, SIGNER_CA_FILE};
+use alys_provision::config::{self, Iteration, POLICY_FILE, SIGNER_CA_FILE, TLS_FOLDER};
 use alys_provision::files::{self, Readers};
 use alys_provision::{Officer, OfficersConfig, Paper, Parameters};
 use alys_signer_client::{ClientConfig, Role};
