@@ -17,12 +17,13 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make devnet ONCE=1   stop after one round trip      make devnet FRESH=1   begin a new chain"
+	@echo "  make devnet BACKEND=pkcs11   keys sealed by SoftHSM tokens, which also hold the outside counters"
 	@echo "  make devnet ONCE=1 SLOTS=200   then measure the time between blocks over 200 slots; see target/devnet/summary.json"
 	@echo "  Caches are in \$$ALYS_CACHE (now $${ALYS_CACHE:-$$HOME/.cache/alys})."
 
 ## The appliance
 
-# ONCE, FRESH and SLOTS reach the program as environment variables: make exports what is set on its command line.
+# ONCE, FRESH, SLOTS and BACKEND reach the program as environment variables: make exports what is set on its command line.
 # The program that was just built is run, not `cargo run -p`: cargo would choose features for one package and build again.
 .PHONY: devnet
 devnet: build setup-bitcoin ## Run a federation of four with bitcoind, signers and a miner on this machine

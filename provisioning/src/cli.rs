@@ -200,6 +200,9 @@ fn configs(command: Configs) -> Result<(), CliError> {
             let officers = OfficersConfig::read(arguments.threshold, &arguments.officers)?;
             let mut signer = SignerConfig::new(arguments.listen, officers);
             signer.listen_file = arguments.listen_file;
+            if let (Some(module), Some(uri)) = (arguments.token_module, arguments.token_uri) {
+                signer = signer.with_token(module, uri);
+            }
             signer.write(&arguments.output)?;
         }
         Configs::Node(arguments) => node(*arguments)?,

@@ -83,6 +83,9 @@ pub struct SignerConfig {
     pub tls: SignerTls,
     /// What tells a restored state from the newest one.
     pub counter: CounterConfig,
+    /// What opens the keys in place of a passphrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenConfig>,
     /// Limits of what is signed.
     pub policy: PathBuf,
     /// Who signs them.
@@ -91,12 +94,33 @@ pub struct SignerConfig {
 
 /// Outside counter of `alys-signer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CounterConfig {
-    /// What it is.
-    pub kind: &'static str,
-    /// Where it is.
-    pub path: PathBuf,
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum CounterConfig {
+    /// A file, for development.
+    DevelopmentFile {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// An object in the token.
+    Pkcs11 {
+        /// Its label.
+        object: String,
+    },
 }
+
+/// A PKCS#11 token whose key seals the member's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenConfig {
+    /// The vendor's library.
+    pub module: PathBuf,
+    /// The token, the key in it, and the file with its PIN (RFC 7512).
+    pub uri: String,
+    /// What it does for the keys.
+    pub mode: &'static str,
+}
+
+/// Label of the counter's object in a token.
+const COUNTER_OBJECT: &str = "alys-freshness";
 
 /// Certificates of `alys-signer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,13 +150,28 @@ impl SignerConfig {
                 client_ca: tls.join(CLIENT_CA_FILE),
             },
             // Where there is no TPM or token: it is to be moved to a filesystem that no snapshot of the state's takes along.
-            counter: CounterConfig {
-                kind: "development-file",
+            counter: CounterConfig::DevelopmentFile {
                 path: "counter".into(),
             },
+            token: None,
             policy: POLICY_FILE.into(),
             officers,
         }
+    }
+
+    /// With a PKCS#11 token: its key seals the member's keys, and the outside counter is in it. `uri` names token, key and
+    /// PIN file.
+    #[must_use]
+    pub fn with_token(mut self, module: PathBuf, uri: String) -> Self {
+        self.token = Some(TokenConfig {
+            module,
+            uri,
+            mode: "sealed",
+        });
+        self.counter = CounterConfig::Pkcs11 {
+            object: COUNTER_OBJECT.to_owned(),
+        };
+        self
     }
 
     /// Writes [`SIGNER_FILE`] into the signer's folder.

@@ -200,6 +200,13 @@ fn from_cards_to_a_chain_that_signers_accept() {
     let signer = "configs signer --officer officers/ann.pub --officer officers/ben.pub --officer officers/cat.pub \
         --listen 127.0.0.1:0 --listen-file listen --output signer";
     succeed(home, signer);
+    let with_token = "configs signer --officer officers/ann.pub --listen 127.0.0.1:0 --output token-signer \
+        --token-module /usr/lib/token.so --token-uri pkcs11:token=alys;object=seal?pin-source=file:/etc/alys/pin";
+    succeed(home, with_token);
+    let path = home.join("token-signer").join(SIGNER_FILE);
+    let config = Config::load(&path, &Overrides::default()).unwrap();
+    let token = config.token.unwrap();
+    assert_eq!(token.uri.token.as_deref(), Some("alys"));
     let folder = home.join("signer");
     let config = Config::load(&folder.join(SIGNER_FILE), &Overrides::default()).unwrap();
     assert_eq!(config.chain_spec, folder.join("chain.toml"));

@@ -6,10 +6,12 @@ mod miner;
 mod officers;
 mod plan;
 mod provision;
+mod tokens;
 mod transactions;
 
 pub use client::NodeClient;
 pub use miner::MINER;
+pub use tokens::Backend;
 pub use transactions::fee_accounts;
 
 use crate::bitcoin_node::BitcoinNode;
@@ -46,6 +48,8 @@ pub struct Options {
     /// Whether there is a second Bitcoin node, which stands for the rest of Bitcoin: from it the first one gets back the
     /// blocks that it forgets when it is killed. It takes blocks only, no transactions.
     pub bitcoin_peer: bool,
+    /// What keeps the members' keys, where they are made.
+    pub backend: Backend,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             max_blocks_without_pow: alys_provision::parameters::REGTEST_MAX_BLOCKS_WITHOUT_POW,
             miner_pace_ms: 3000,
             bitcoin_peer: false,
+            backend: Backend::Software,
         }
     }
 }
@@ -102,6 +107,11 @@ impl Cluster {
             plan,
             dir,
         })
+    }
+
+    /// What keeps the members' keys.
+    pub const fn backend(&self) -> Backend {
+        self.plan.backend
     }
 
     /// Starts all signers and nodes, and waits until they are ready.

@@ -8,7 +8,7 @@ pub use intervals::{BlockIntervals, Quantiles};
 pub use round_trip::{burn_sequence, round_trip};
 pub use summary::{Balances, Summary};
 
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Backend, Cluster, Options};
 use crate::evm::TestAccount;
 use crate::inspect::resident_kib;
 use alys_provision::files::{self, Readers};
@@ -30,6 +30,8 @@ pub struct Settings {
     pub fresh: bool,
     /// `ONCE=1`: stop after the round trip.
     pub once: bool,
+    /// `BACKEND=pkcs11`: the signers have their keys sealed by SoftHSM tokens. A chain that is there has one already.
+    pub backend: Option<Backend>,
     /// `SLOTS=200`: after the round trip, measure the time between blocks over so many slots.
     pub slots: Option<u64>,
 }
@@ -46,6 +48,7 @@ impl Settings {
             fresh: switch("FRESH")?,
             once: switch("ONCE")?,
             slots: number("SLOTS")?,
+            backend: backend()?,
         })
     }
 }
@@ -55,6 +58,15 @@ fn switch(name: &str) -> anyhow::Result<bool> {
         Err(_) | Ok("" | "0") => Ok(false),
         Ok("1") => Ok(true),
         Ok(other) => bail!("{name}: expected 1 or 0, found {other:?}"),
+    }
+}
+
+fn backend() -> anyhow::Result<Option<Backend>> {
+    match std::env::var("BACKEND").as_deref() {
+        Err(_) | Ok("") => Ok(None),
+        Ok("software") => Ok(Some(Backend::Software)),
+        Ok("pkcs11") => Ok(Some(Backend::Pkcs11)),
+        Ok(other) => bail!("BACKEND: expected software or pkcs11, found {other:?}"),
     }
 }
 
@@ -103,7 +115,19 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
             "making a federation of 4 (threshold 3)"
         }
     );
-    let mut cluster = Cluster::open(&settings.dir, Options::default()).await?;
+    let options = Options {
+        backend: settings.backend.unwrap_or_default(),
+        ..Options::default()
+    };
+    let mut cluster = Cluster::open(&settings.dir, options).await?;
+    if let Some(expected) = settings.backend
+        && expected != cluster.backend()
+    {
+        let found = cluster.backend();
+        bail!(
+            "BACKEND: this chain's keys are {found:?}, not {expected:?}; FRESH=1 begins a new one"
+        );
+    }
     let interrupted = interrupt()?;
     tokio::pin!(interrupted);
     let outcome = tokio::select! {

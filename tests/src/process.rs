@@ -35,6 +35,8 @@ pub struct Program<'a> {
     pub arguments: Vec<String>,
     /// What it reads from its standard input, then the end of it.
     pub input: Option<&'a [u8]>,
+    /// What it finds in its environment beside what this program has.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Process {
@@ -52,6 +54,7 @@ impl Process {
         let mut command = command(program.program)?;
         command
             .args(&program.arguments)
+            .envs(program.environment)
             .stdin(if program.input.is_some() {
                 Stdio::piped()
             } else {

@@ -109,6 +109,13 @@ pub struct SignerArguments {
     /// File that the signer writes the bound address to.
     #[arg(long, value_name = "FILE")]
     pub(super) listen_file: Option<PathBuf>,
+    /// PKCS#11 library (an absolute path) of a token whose key seals the member's keys and that holds the outside counter.
+    #[arg(long, value_name = "FILE", requires = "token_uri")]
+    pub(super) token_module: Option<PathBuf>,
+    /// RFC 7512 URI of the token, the key in it, and the file with its PIN:
+    /// pkcs11:token=NAME;object=KEY?pin-source=file:/PATH. The PIN itself is refused.
+    #[arg(long, value_name = "URI", requires = "token_module")]
+    pub(super) token_uri: Option<String>,
     /// The signer's folder.
     #[arg(long, value_name = "DIR")]
     pub(super) output: PathBuf,

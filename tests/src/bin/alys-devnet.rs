@@ -8,7 +8,7 @@ async fn main() -> ExitCode {
     // A person who asks for help must not get a federation.
     if let Some(argument) = std::env::args().nth(1) {
         eprintln!(
-            "alys-devnet: expected no arguments, found {argument}; ONCE=1, FRESH=1 and SLOTS=200 are environment \
+            "alys-devnet: expected no arguments, found {argument}; ONCE=1, FRESH=1, SLOTS=200 and BACKEND=pkcs11 are environment \
              variables, see `make help`"
         );
         return ExitCode::from(2);

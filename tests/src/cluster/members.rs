@@ -29,6 +29,7 @@ impl Cluster {
                 "0",
             ]),
             input: Some(PASSPHRASE.as_bytes()),
+            environment: self.plan.backend.environment(&self.dir, &name),
         };
         let process = Process::start(&self.logs(), program).await?;
         slot(&mut self.signers, member)?.replace(process);
@@ -77,6 +78,7 @@ impl Cluster {
             program: "alys-node",
             arguments: strings(&["run", "--config", &text(&config)?]),
             input: None,
+            environment: Vec::new(),
         };
         let process = Process::start(&self.logs(), program).await?;
         slot(&mut self.nodes, index)?.replace(process);

@@ -43,6 +43,7 @@ impl Cluster {
             program: "alys-miner",
             arguments,
             input: None,
+            environment: Vec::new(),
         };
         self.miner = Some(Process::start(&self.logs(), program).await?);
         Ok(())

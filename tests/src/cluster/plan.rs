@@ -1,5 +1,6 @@
 //! Where everything of a cluster lies and listens. Ports are chosen once, so that addresses outlive restarts.
 
+use super::tokens::Backend;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     /// Members, in the order of their ids, then observers.
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) members: usize,
+    #[serde(default)]
+    pub(crate) backend: Backend,
 }
 
 /// One node's addresses.

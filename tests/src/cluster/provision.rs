@@ -48,6 +48,7 @@ pub(crate) async fn provision(
         bitcoin_peer: options.bitcoin_peer.then_some((peer_rpc, peer_p2p)),
         nodes,
         members: NAMES.len(),
+        backend: options.backend,
     };
     let (bitcoin, bitcoin_peer) = start_bitcoin(dir, &plan).await?;
     let devnet = bitcoin.devnet()?;
@@ -78,10 +79,13 @@ pub(crate) async fn provision(
     for (name, port) in members.chain(recovery) {
         let folder = signer_dir(dir, name);
         fs::create_dir_all(&folder)?;
-        SignerConfig::new(loopback(port), officers.clone()).write(&folder)?;
+        let config = SignerConfig::new(loopback(port), officers.clone());
+        let config = plan.backend.prepare(dir, name, config).await?;
+        config.write(&folder)?;
         copy_policy(&dir.join(OFFICERS_DIR), &folder)?;
         making.push(async move {
-            let card = make_keys(&folder).await?;
+            let environment = plan.backend.environment(dir, name);
+            let card = make_keys(&folder, environment).await?;
             anyhow::Ok((name.to_owned(), card))
         });
     }
@@ -171,8 +175,12 @@ pub(crate) async fn start_bitcoin(
 }
 
 /// `alys-signer init`: keys are made where they stay; only the card comes out.
-async fn make_keys(folder: &Path) -> anyhow::Result<MemberCard> {
+async fn make_keys(
+    folder: &Path,
+    environment: Vec<(&'static str, PathBuf)>,
+) -> anyhow::Result<MemberCard> {
     let mut child = process::command("alys-signer")?
+        .envs(environment)
         .arg("init")
         .arg("--config")
         .arg(folder.join(SIGNER_FILE))

@@ -3,10 +3,16 @@
 use crate::bench::{Bench, fast, paid_to};
 use alys_protocol::units::Sats;
 use alys_rpc::types::PegOutStage;
+use alys_tests::cluster::{Backend, Options};
 
 #[tokio::test]
 async fn officers_pause_resume_and_skip_a_burn() {
-    let mut bench = Bench::start(fast()).await;
+    // Here with keys sealed by tokens.
+    let mut bench = Bench::start(Options {
+        backend: Backend::Pkcs11,
+        ..fast()
+    })
+    .await;
     let user = bench.account("user");
     bench.more_blocks(0, 1).await;
     let amount = Sats::new(100_000_000);
