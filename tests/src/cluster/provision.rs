@@ -82,9 +82,9 @@ pub(crate) async fn provision(
         let config = SignerConfig::new(loopback(port), officers.clone());
         let config = plan.backend.prepare(dir, name, config).await?;
         config.write(&folder)?;
+        let environment = plan.backend.environment(dir, name);
         copy_policy(&dir.join(OFFICERS_DIR), &folder)?;
         making.push(async move {
-            let environment = plan.backend.environment(dir, name);
             let card = make_keys(&folder, environment).await?;
             anyhow::Ok((name.to_owned(), card))
         });

@@ -1,7 +1,7 @@
 //! Signers whose keys a PKCS#11 token seals: a SoftHSM token each, in the signer's folder. A real one is elsewhere.
 
 use super::plan::signer_dir;
-use alys_provision::SignerConfig;
+use alys_provision::config::SignerConfig;
 use alys_provision::files::{self, Readers};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
