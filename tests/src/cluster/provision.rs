@@ -22,7 +22,7 @@ use alys_signer_client::role::DEFAULT_SERVER_NAME;
 use anyhow::{Context as _, bail};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt as _;
