@@ -50,6 +50,7 @@ fn with_input(folder: &Path, arguments: &str, input: &str) -> Output {
         .args(["--passphrase-fd", "0"])
         .current_dir(folder)
         .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();

@@ -176,28 +176,39 @@ impl SignerClient {
         }
     }
 
-    /// Sends any request. Where a connection that was open breaks, it is made anew and the request repeated once: a
-    /// repeat gets the same signature.
+    /// Sends any request. Where the connection breaks, it is made anew and the request repeated once: a repeat gets the
+    /// same signature. A signer ends connections when it reads its certificates again, new ones among them.
     ///
     /// # Errors
     /// - [`ClientError`] where no reply came; refusals and errors of the signer are replies here.
     pub async fn request(&self, request: Request) -> Result<Reply, ClientError> {
         let frame = envelope(request)?;
         let mut slot = self.stream.lock().await;
-        if let Some(mut stream) = slot.take() {
-            match self.exchange(&mut stream, &frame).await {
-                Ok(reply) => {
-                    *slot = Some(stream);
-                    return Ok(reply);
-                }
-                Err(late @ ClientError::Timeout { .. }) => return Err(late),
-                Err(error) => {
-                    tracing::debug!(%error, "connection to the signer broke, reconnecting")
-                }
+        let was_open = slot.is_some();
+        match self.attempt(&mut slot, &frame).await {
+            Err(ClientError::Unreachable { reason, .. }) => {
+                tracing::debug!(%reason, "the connection to the signer broke, reconnecting");
             }
+            // What an old connection says last need not be what the signer says to a new one.
+            Err(error) if was_open && !matches!(error, ClientError::Timeout { .. }) => {
+                tracing::debug!(%error, "the connection to the signer broke, reconnecting");
+            }
+            done => return done,
         }
-        let mut stream = self.open().await?;
-        let reply = self.exchange(&mut stream, &frame).await?;
+        self.attempt(&mut slot, &frame).await
+    }
+
+    /// Over the connection in `slot` or a new one, which stays there if it can be used again.
+    async fn attempt(
+        &self,
+        slot: &mut Option<TlsStream<TcpStream>>,
+        frame: &[u8],
+    ) -> Result<Reply, ClientError> {
+        let mut stream = match slot.take() {
+            Some(stream) => stream,
+            None => self.open().await?,
+        };
+        let reply = self.exchange(&mut stream, frame).await?;
         *slot = Some(stream);
         Ok(reply)
     }
