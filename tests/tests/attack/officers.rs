@@ -290,7 +290,7 @@ pub(crate) fn a_deep_reorganisation_and_the_block_that_officers_name() {
     let fork = TIP - 20;
     federation.miner = lost.fork(fork);
     for _block in 0..60 {
-        federation.miner.mine(federation.miner.tip().time + 60, 9);
+        federation.miner.mine(federation.miner.tip().time + 240, 9);
     }
     let height = federation.miner.height();
     let headers = |miner: &crate::bitcoin_kit::Miner, from, to| {
