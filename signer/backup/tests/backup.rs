@@ -387,13 +387,12 @@ fn an_identity_may_have_a_passphrase() {
         );
         assert!(matches!(open("other"), Err(BackupError::Identity(_))));
     }
-    recipient.set_work_factor(21);
     // What it costs is looked at before it is paid. A header alone: nobody has to have paid for it.
     let costly = "age-encryption.org/v1\n-> scrypt 8HKCoxWZNTI6FBB5fhIfNQ 21\nJ5Mq2mDcLmMVMJRHPyhqoJr5zGxWXcjuwGC0vSzzOcQ\n\
                   --- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n0123456789abcdef";
     let error =
         Identity::parse(costly.as_bytes(), || Ok(Zeroizing::new("x".to_owned()))).unwrap_err();
-    assert!(matches!(error, BackupError::Identity(_)), "{error}");
+    assert!(error.to_string().to_lowercase().contains("work"), "{error}");
     let error = Identity::parse(b"# no key\n", never).unwrap_err();
     assert!(error.to_string().contains("identity"), "{error}");
 }
