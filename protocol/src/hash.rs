@@ -77,6 +77,10 @@ tags! {
     TOKEN_PROBE = "alys/token-probe/1";
     /// Checksum of a freshness counter in a token.
     TOKEN_COUNTER = "alys/token-counter/1";
+    /// A backup of a member's keys, as records name it.
+    BACKUP = "alys/backup/1";
+    /// What a backup shows of an officer's share, so that a wrong share is known as whose it is.
+    BACKUP_SHARE = "alys/backup-share/1";
 }
 
 /// `tagged(t, b) = SHA256(SHA256(t) || SHA256(t) || b)` over fields added one by one.

@@ -1,12 +1,16 @@
 //! The command line.
 
+mod backup;
 mod counter;
 mod policy;
+mod restore;
 mod statement;
 mod watermarks;
 
+pub use backup::BackupCommand;
 pub use counter::CounterCommand;
 pub use policy::PolicyCommand;
+pub use restore::RestoreCommand;
 pub use statement::StatementCommand;
 pub use watermarks::WatermarksCommand;
 
@@ -25,6 +29,7 @@ use crate::seal::{self, SealError, Sealer};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, TlsError};
+use alys_backup::BackupError;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_signer_client::{ClientConfig, ClientError, SignerClient};
 use alys_signer_core::{SetupError, Signer};
@@ -76,6 +81,12 @@ pub enum Command {
     /// Look after the outside counter.
     #[command(subcommand)]
     Counter(CounterCommand),
+    /// Encrypt the keys to officers, of whom k open them; prove that they do.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Put the keys of a backup into a fresh signer, which is silent until officers vouch for it.
+    #[command(subcommand)]
+    Restore(RestoreCommand),
 }
 
 /// The configuration file.
@@ -148,6 +159,8 @@ pub enum CliError {
     #[error(transparent)]
     Counter(#[from] CounterError),
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     AuditCommand(#[from] AuditCliError),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -195,6 +208,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Audit(command) => Ok(audit::run(&command)?),
         Command::Statement(command) => statement::run(&command),
         Command::Counter(command) => counter::run(&command),
+        Command::Backup(command) => backup::run(&command),
+        Command::Restore(command) => restore::run(&command),
         Command::Watermarks(command) => watermarks::run(&command),
     }
 }
