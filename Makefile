@@ -33,6 +33,12 @@ devnet: build setup-bitcoin ## Run a federation of four with bitcoind, signers a
 build: setup-rocksdb ## Build all programs
 	$(in_env) cargo build $(cargo_flags) --bins
 
+# What is packed is built for release; `make check-packages` packs what the tests have built.
+.PHONY: packages
+packages: setup-rocksdb ## Build Debian packages for signer, node and workstation (a release build) into target/packages
+	$(in_env) cargo build $(cargo_flags) --release --bins
+	$(in_env) $(setup)/packages-deb.sh "$$CARGO_TARGET_DIR/release" target/packages
+
 .PHONY: bench
 bench: setup-rocksdb ## Run the benchmarks (a release build)
 	$(in_env) cargo bench $(cargo_flags)
@@ -40,7 +46,7 @@ bench: setup-rocksdb ## Run the benchmarks (a release build)
 ## Tests: `make test` runs these stages in this order, and any of them can be run alone:
 ## what a stage needs is installed first
 
-stages := setup fmt clippy docs deny no-std contracts unit attack fuzz-smoke e2e
+stages := setup fmt clippy docs deny no-std contracts unit check-packages attack fuzz-smoke e2e
 
 .PHONY: test
 test: ## Install what is missing, then run every check and test
@@ -82,6 +88,12 @@ unit: setup-rocksdb setup-contracts setup-bitcoin setup-tools ## Run unit, prope
 	$(in_env) cargo build $(cargo_flags) --all-targets
 	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not (binary(e2e) | binary(attack))'
 	$(in_env) cargo test $(cargo_flags) --doc
+
+# Needs root, to install into a folder with owners. It starts no service.
+.PHONY: check-packages
+check-packages: setup-rocksdb ## Pack the programs of the tests, install them into an empty root, check what a host would get
+	$(in_env) cargo build $(cargo_flags) --all-targets
+	$(in_env) $(setup)/packages-check.sh "$$CARGO_TARGET_DIR/debug"
 
 .PHONY: attack
 attack: setup-rocksdb ## Attack real signers with all the nodes of a federation; ends with the count of attacks

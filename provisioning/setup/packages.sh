@@ -20,6 +20,11 @@ wanted=(
     libnewlib-arm-none-eabi
     softhsm2                 # a PKCS#11 token in software, for tests and the devnet
     opensc                   # pkcs11-tool: looks into a token from outside
+    dpkg-dev binutils        # our own packages: the libraries they depend on, smaller programs
+    lintian                  # looks at them
+    systemd                  # looks at their units, users and folders
+    procps                   # sysctl, which they depend on
+    nftables iproute2        # the signer's firewall, in network namespaces
 )
 # Programs that may have come from elsewhere (a version manager, another archive): the command counts, not the package.
 if ! command -v node >/dev/null; then wanted+=(nodejs); fi
