@@ -1,15 +1,17 @@
 //! The command line. No argument is a secret, and nothing secret is printed.
 
 mod arguments;
+mod ca;
 mod passphrase;
 
 pub use arguments::{
-    Assemble, Ca, Check, Cli, Command, Configs, NodeArguments, OfficerCommand, ParametersOf,
+    Assemble, Check, Cli, Command, Configs, NodeArguments, OfficerCommand, ParametersOf,
     PolicyCommand, RegtestArguments, SignerArguments,
 };
+pub use ca::Ca;
 
 use crate::assemble::{AssembleError, assemble};
-use crate::ca::{CaError, CertificateAuthority};
+use crate::ca::CaError;
 use crate::card::{CardError, MemberCard};
 use crate::check::{self, CheckError, check};
 use crate::config::{self, BitcoinConfig, ConfigError, Iteration, NodeConfig, SignerConfig};
@@ -64,7 +66,7 @@ pub enum CliError {
 /// - [`CliError`] with a sentence for the user.
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
-        Command::Ca(command) => authority(command),
+        Command::Ca(command) => ca::run(command),
         Command::Parameters(ParametersOf::Regtest(arguments)) => regtest(arguments),
         Command::Assemble(arguments) => make_chain(arguments),
         Command::Check(arguments) => print(&check(&check::read(&arguments.chain)?)?),
@@ -77,33 +79,6 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
 fn print<T: Serialize>(value: &T) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
     Ok(writeln!(io::stdout(), "{text}")?)
-}
-
-fn authority(command: Ca) -> Result<(), CliError> {
-    match command {
-        Ca::Create { ca, name, days } => {
-            CertificateAuthority::create(&ca, &name, days)?;
-        }
-        Ca::IssueSigner {
-            ca,
-            names,
-            days,
-            output,
-        } => CertificateAuthority::load(&ca)?
-            .issue_signer(&names, days)?
-            .write(&output, config::SIGNER_CREDENTIALS)?,
-        Ca::IssueClient {
-            ca,
-            role,
-            name,
-            days,
-            output,
-        } => CertificateAuthority::load(&ca)?
-            .issue_client(role, &name, days)?
-            .write(&output, role.name())?,
-        Ca::Export { ca, output } => CertificateAuthority::load(&ca)?.export(&output)?,
-    }
-    Ok(())
 }
 
 fn regtest(arguments: RegtestArguments) -> Result<(), CliError> {

@@ -1,9 +1,9 @@
 //! Configuration files of a member's two machines. Each machine has one folder, and all paths are relative to it:
 //!
 //! ```text
-//! signer/  signer.toml  chain.toml  keys.sealed  state.redb  tls/{signer.pem,signer.key,client-ca.pem}
+//! signer/  signer.toml  chain.toml  keys.sealed  state.redb  tls/{signer.pem,signer.key,client-ca.pem,client-ca.crl.pem}
 //!          policy.toml  policy.toml.OFFICER.minisig
-//! node/    node.toml    chain.toml  data/                    tls/{node.pem,node.key,signer-ca.pem}
+//! node/    node.toml    chain.toml  data/                    tls/{node.pem,node.key,signer-ca.pem,signer-ca.crl.pem}
 //! ```
 //!
 //! The structures are those that the programs read, as far as provisioning sets them; the programs refuse unknown keys.
@@ -38,8 +38,12 @@ pub const SIGNER_CREDENTIALS: &str = "signer";
 pub const NODE_CREDENTIALS: &str = "node";
 /// The authority that the signer's clients are trusted by, in the signer's [`TLS_FOLDER`].
 pub const CLIENT_CA_FILE: &str = "client-ca.pem";
+/// What that authority revoked, beside it.
+pub const CLIENT_CRL_FILE: &str = "client-ca.crl.pem";
 /// The authority that the signer is trusted by, in the node's [`TLS_FOLDER`].
 pub const SIGNER_CA_FILE: &str = "signer-ca.pem";
+/// What that authority revoked, beside it.
+pub const SIGNER_CRL_FILE: &str = "signer-ca.crl.pem";
 
 /// A configuration that cannot be written.
 #[derive(Debug, Error)]
@@ -131,6 +135,8 @@ pub struct SignerTls {
     pub key: PathBuf,
     /// The authority of its clients.
     pub client_ca: PathBuf,
+    /// What that authority revoked.
+    pub client_crl: PathBuf,
 }
 
 impl SignerConfig {
@@ -148,6 +154,7 @@ impl SignerConfig {
                 certificate: tls.join(format!("{SIGNER_CREDENTIALS}.pem")),
                 key: tls.join(format!("{SIGNER_CREDENTIALS}.key")),
                 client_ca: tls.join(CLIENT_CA_FILE),
+                client_crl: tls.join(CLIENT_CRL_FILE),
             },
             // Where there is no TPM or token: it is to be moved to a filesystem that no snapshot of the state's takes along.
             counter: CounterConfig::DevelopmentFile {
@@ -331,12 +338,14 @@ impl NodeConfig {
     pub fn for_member(mut self, member: MemberId, signer: impl Into<String>) -> Self {
         let tls = Path::new(TLS_FOLDER);
         self.member = Some(member);
-        self.signer = Some(ClientConfig::new(
+        let mut client = ClientConfig::new(
             signer,
             tls.join(SIGNER_CA_FILE),
             tls.join(format!("{NODE_CREDENTIALS}.pem")),
             tls.join(format!("{NODE_CREDENTIALS}.key")),
-        ));
+        );
+        client.server_crl = Some(tls.join(SIGNER_CRL_FILE));
+        self.signer = Some(client);
         self
     }
 

@@ -9,7 +9,9 @@
 use alys_protocol::bls::SecretKey;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_protocol::units::MemberId;
-use alys_provision::config::{CLIENT_CA_FILE, NODE_FILE, SIGNER_CA_FILE, SIGNER_FILE};
+use alys_provision::config::{
+    CLIENT_CA_FILE, CLIENT_CRL_FILE, NODE_FILE, SIGNER_CA_FILE, SIGNER_FILE,
+};
 use alys_provision::{MemberCard, check};
 use alys_signer::config::{Config, Overrides};
 use alys_signer::policy_file::ReadPolicy;
@@ -350,10 +352,12 @@ async fn shake(home: &Path, client: &str) -> Result<Role, String> {
         certificate: home.join("signer/tls/signer.pem"),
         key: home.join("signer/tls/signer.key"),
         client_ca: home.join("signer/tls").join(CLIENT_CA_FILE),
+        client_crl: Some(home.join("signer/tls").join(CLIENT_CRL_FILE)),
+        key_exchange: alys_signer_client::KeyExchange::Hybrid,
     };
-    let acceptor = alys_signer::tls::acceptor(&tls).unwrap();
+    let transport = alys_signer::tls::Files::new(tls).read().unwrap();
     let folder = home.join(client);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -366,13 +370,16 @@ async fn shake(home: &Path, client: &str) -> Result<Role, String> {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let (near, far) = tokio::io::duplex(1 << 16);
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let (connected, accepted) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (connected, accepted) = tokio::join!(
+        connector.connect(name, near),
+        transport.acceptor.accept(far)
+    );
     connected.map_err(|error| error.to_string())?;
-    let accepted = accepted.map_err(|error| error.to_string())?;
+    let accepted = accepted.map_err(|error| transport.explain(&error))?;
     let (_, connection) = accepted.get_ref();
-    let certificate = connection.peer_certificates().unwrap().first().unwrap();
-    alys_signer::tls::identify(certificate)
-        .map(|(role, _)| role)
+    let identity = transport.identify(connection);
+    identity
+        .map(|identity| identity.role)
         .map_err(|error| error.to_string())
 }
 
@@ -413,4 +420,77 @@ async fn the_signer_knows_its_node_by_these_certificates_and_nobody_else() {
         error.contains("ExtendedKeyUsage") || error.contains("extended key usage"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_and_its_successor_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    certificates(home);
+    let renew = "ca renew --ca client-ca --certificate node/tls/node.pem --output next";
+    succeed(home, renew);
+    assert!(refuse(home, renew).contains("next/node.pem"));
+    let revoke = "ca revoke --ca client-ca --certificate node/tls/node.pem --reason superseded";
+    assert!(succeed(home, revoke).contains("List 2 is in client-ca/crl.pem"));
+    // It has effect where it is copied to.
+    assert_eq!(shake(home, "node/tls").await, Ok(Role::Node));
+    std::fs::copy(
+        home.join("client-ca/crl.pem"),
+        home.join("signer/tls").join(CLIENT_CRL_FILE),
+    )
+    .unwrap();
+    let error = shake(home, "node/tls").await.unwrap_err();
+    assert!(error.contains("certificate is revoked"), "{error}");
+    std::fs::copy(
+        home.join("node/tls").join(SIGNER_CA_FILE),
+        home.join("next").join(SIGNER_CA_FILE),
+    )
+    .unwrap();
+    assert_eq!(shake(home, "next").await, Ok(Role::Node));
+
+    let list = succeed(home, "ca list --ca client-ca --json");
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let rows = list["certificates"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "what was refused has left no trace");
+    assert_eq!(rows[0]["state"], "revoked");
+    assert_eq!(rows[0]["reason"], "superseded");
+    assert_eq!(rows[0]["renewed_by"], rows[1]["serial"]);
+    assert_eq!(
+        (&rows[1]["state"], &rows[1]["role"]),
+        (&"valid".into(), &"node".into())
+    );
+    assert_eq!(list["list"]["number"], "2");
+    let text = succeed(home, "ca list --ca client-ca --expiring 500");
+    assert!(
+        text.contains("revoked") && text.contains("expiring"),
+        "{text}"
+    );
+    assert!(succeed(home, "ca crl --ca client-ca --days 10").contains("List 3"));
+
+    for (arguments, why) in [
+        (revoke, "not revoked"),
+        (
+            "ca revoke --ca client-ca --serial 0102",
+            "none of that number",
+        ),
+        ("ca revoke --ca client-ca --serial xyz", "hex digits"),
+        ("ca revoke --ca client-ca", "--certificate"),
+        (
+            "ca revoke --ca client-ca --certificate signer/tls/signer.pem",
+            "another",
+        ),
+        (
+            "ca renew --ca client-ca --serial 0102 --output y",
+            "none of that number",
+        ),
+        (
+            "ca renew --ca client-ca --certificate client-ca/ca.key --output y",
+            "expected",
+        ),
+        ("ca list --ca node", "node/ca.pem"),
+        ("ca crl --ca client-ca --days 0", "found 0"),
+    ] {
+        let error = refuse(home, arguments);
+        assert!(error.contains(why), "{arguments}: {error}");
+    }
 }

@@ -11,6 +11,7 @@ mod jobs;
 mod messages;
 mod node;
 mod rpc;
+mod signer_link;
 mod view;
 
 use clap::{Parser, Subcommand, ValueEnum};

@@ -7,6 +7,7 @@ use crate::execution::Execution;
 use crate::header_feed::HeaderFeed;
 use crate::jobs::Tools;
 use crate::rpc::{Api, SOFTWARE, health};
+use crate::signer_link;
 use crate::view::View;
 use alys_chain::{PegState, reconcile};
 use alys_consensus::VotingState;
@@ -58,6 +59,9 @@ pub(crate) async fn run(config: NodeConfig) -> anyhow::Result<()> {
         .as_ref()
         .map(|signer| Arc::new(HeaderFeed::new(signer.clone(), bitcoin.clone())));
     let renewed = signer.clone();
+    if let Some(signer) = &signer {
+        tokio::spawn(signer_link::observe(signer.link()));
+    }
     let tools = Tools {
         chain: chain.clone(),
         store: store.clone(),

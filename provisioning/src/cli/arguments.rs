@@ -1,11 +1,9 @@
 //! The arguments.
 
-use crate::ca;
+use super::ca::Ca;
 use crate::parameters::{MemberParameters, REGTEST_CHAIN_ID, REGTEST_MAX_BLOCKS_WITHOUT_POW};
 use alys_protocol::bytes::{EvmAddress, HexError};
 use alys_protocol::spec::SchnorrPublicKeyBytes;
-use alys_signer_client::Role;
-use alys_signer_client::role::DEFAULT_SERVER_NAME;
 use bitcoin::BlockHash;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -23,7 +21,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make certificate authorities and certificates.
+    /// Make certificate authorities; issue, renew, revoke and list certificates.
     #[command(subcommand)]
     Ca(Ca),
     /// Write parameters to start from.
@@ -119,65 +117,6 @@ pub struct SignerArguments {
     /// The signer's folder.
     #[arg(long, value_name = "DIR")]
     pub(super) output: PathBuf,
-}
-
-/// `ca`.
-#[derive(Debug, Subcommand)]
-pub enum Ca {
-    /// Make an authority: ca.pem, and ca.key, which stays where it is.
-    Create {
-        /// Folder for the authority.
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// Its name for people.
-        #[arg(long)]
-        name: String,
-        /// Days that it lasts.
-        #[arg(long, default_value_t = ca::AUTHORITY_DAYS)]
-        days: u32,
-    },
-    /// Issue a signer's certificate: signer.pem and signer.key.
-    IssueSigner {
-        /// Folder of the authority.
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// DNS names and IP addresses of the signer.
-        #[arg(long = "name", value_name = "NAME", default_value = DEFAULT_SERVER_NAME)]
-        names: Vec<String>,
-        /// Days that it lasts.
-        #[arg(long, default_value_t = ca::CERTIFICATE_DAYS)]
-        days: u32,
-        /// Folder for the certificate and its key.
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
-    /// Issue a certificate to a client of the signer: ROLE.pem and ROLE.key.
-    IssueClient {
-        /// Folder of the authority.
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// What the client may do: node, officer or auditor.
-        #[arg(long, value_parser = role)]
-        role: Role,
-        /// The client's name for people.
-        #[arg(long)]
-        name: String,
-        /// Days that it lasts.
-        #[arg(long, default_value_t = ca::CERTIFICATE_DAYS)]
-        days: u32,
-        /// Folder for the certificate and its key.
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
-    /// Copy an authority's certificate, and not its key, to a file.
-    Export {
-        /// Folder of the authority.
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        output: PathBuf,
-    },
 }
 
 /// `parameters`.
@@ -299,13 +238,6 @@ pub struct NodeArguments {
     pub(super) output: PathBuf,
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    Role::ALL
-        .into_iter()
-        .find(|role| role.name() == text)
-        .ok_or_else(|| format!("expected node, officer or auditor, found {text:?}"))
-}
-
 fn member(text: &str) -> Result<MemberParameters, String> {
     let (name, address) = text
         .split_once('=')
@@ -339,6 +271,5 @@ mod tests {
         assert!(member("alice").unwrap_err().contains("NAME=ADDRESS"));
         assert!(member("alice=0x12").unwrap_err().contains("20 bytes"));
         assert!(named_card("alice").unwrap_err().contains("NAME=FILE"));
-        assert!(role("root").unwrap_err().contains("found \"root\""));
     }
 }

@@ -3,7 +3,9 @@
 use crate::config::ClientConfig;
 use crate::error::{ClientError, connection_error};
 use crate::frame::{self, ReadError};
-use crate::pem;
+use crate::link::Link;
+use crate::revocation::SeenLists;
+use crate::tls::Connector;
 use alys_protocol::bls::BlsSignature;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::SpecDigest;
@@ -14,14 +16,13 @@ use alys_protocol::signer::{
     SchnorrSignature, SignedStatement, SignerStatus, decode_frame, encode_frame,
 };
 use alys_protocol::units::{ChainId, MemberId, StatementNumber};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// What the signer must say of itself; checked on every new connection.
@@ -39,7 +40,9 @@ pub struct Expected {
 pub struct SignerClient {
     config: ClientConfig,
     expected: Option<Expected>,
-    tls: RwLock<TlsConnector>,
+    connector: RwLock<Connector>,
+    seen: std::sync::Mutex<SeenLists>,
+    link: watch::Sender<Option<Link>>,
     server_name: ServerName<'static>,
     stream: Mutex<Option<TlsStream<TcpStream>>>,
 }
@@ -60,14 +63,17 @@ impl SignerClient {
     /// # Errors
     /// - [`ClientError::Config`] where a file of the configuration cannot be used.
     pub fn new(config: ClientConfig, expected: Option<Expected>) -> Result<Self, ClientError> {
-        let tls = connector(&config)?;
+        let mut seen = SeenLists::default();
+        let connector = Connector::read(&config, &mut seen)?;
         let server_name =
             ServerName::try_from(config.server_name.clone()).map_err(|_| ClientError::Config {
                 path: "server_name".into(),
                 reason: format!("expected a DNS name, found {:?}", config.server_name),
             })?;
         Ok(Self {
-            tls: RwLock::new(tls),
+            connector: RwLock::new(connector),
+            seen: std::sync::Mutex::new(seen),
+            link: watch::Sender::new(None),
             server_name,
             expected,
             stream: Mutex::new(None),
@@ -86,16 +92,28 @@ impl SignerClient {
         Ok(client)
     }
 
-    /// Reads certificates and keys again, and connects under them from the next request on. A request under way finishes.
+    /// Reads certificates, keys and revocation lists again, and connects under them from the next request on. A request
+    /// under way finishes.
     ///
     /// # Errors
     /// - [`ClientError::Config`] where a file cannot be used; the old ones stay.
     pub async fn renew(&self) -> Result<(), ClientError> {
-        let renewed = connector(&self.config)?;
+        let renewed = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            Connector::read(&self.config, &mut seen)?
+        };
         let mut stream = self.stream.lock().await;
-        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        *self
+            .connector
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = renewed;
         *stream = None;
         Ok(())
+    }
+
+    /// What the newest connection turned out to be, and each one from now on; `None` before the first.
+    pub fn link(&self) -> watch::Receiver<Option<Link>> {
+        self.link.subscribe()
     }
 
     /// Who the signer is and where it stands.
@@ -204,7 +222,8 @@ impl SignerClient {
         slot: &mut Option<TlsStream<TcpStream>>,
         frame: &[u8],
     ) -> Result<Reply, ClientError> {
-        let mut stream = match slot.take() {
+        let open = slot.take().filter(|_| self.may_stay_open());
+        let mut stream = match open {
             Some(stream) => stream,
             None => self.open().await?,
         };
@@ -213,20 +232,27 @@ impl SignerClient {
         Ok(reply)
     }
 
+    /// A certificate is verified when a connection is made, and a vote each slot keeps that open for ever.
+    fn may_stay_open(&self) -> bool {
+        let link = self.link.borrow();
+        link.as_ref()
+            .is_some_and(|link| UnixTime::now() < link.ends())
+    }
+
     async fn open(&self) -> Result<TlsStream<TcpStream>, ClientError> {
         let limit = Duration::from_millis(self.config.connect_timeout_ms);
         let address = &self.config.address;
-        let tls = {
-            let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
-            TlsConnector::clone(&tls)
+        let connector = {
+            let connector = self.connector.read();
+            connector.unwrap_or_else(PoisonError::into_inner).clone()
         };
         let connect = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            tls.connect(self.server_name.clone(), tcp).await
+            connector.tls().connect(self.server_name.clone(), tcp).await
         };
         let mut stream = match timeout(limit, connect).await {
-            Ok(connected) => connected.map_err(|error| connection_error(address, &error))?,
+            Ok(connected) => connected.map_err(|error| self.connection_error(&error))?,
             Err(_elapsed) => {
                 return Err(ClientError::Timeout {
                     address: address.clone(),
@@ -234,6 +260,12 @@ impl SignerClient {
                 });
             }
         };
+        let link = connector.link(&stream);
+        let link = link.map_err(|reason| ClientError::Certificate {
+            address: address.clone(),
+            reason,
+        })?;
+        self.link.send_replace(Some(link));
         if let Some(expected) = &self.expected {
             match self
                 .exchange(&mut stream, &envelope(Request::Status)?)
@@ -244,6 +276,10 @@ impl SignerClient {
             }
         }
         Ok(stream)
+    }
+
+    fn connection_error(&self, error: &io::Error) -> ClientError {
+        connection_error(&self.config.address, self.config.key_exchange, error)
     }
 
     fn check(&self, expected: &Expected, status: &SignerStatus) -> Result<(), ClientError> {
@@ -299,7 +335,7 @@ impl SignerClient {
         };
         let body = match timeout(limit, exchange).await {
             Ok(Ok(body)) => body,
-            Ok(Err(ReadError::Io(error))) => return Err(connection_error(address, &error)),
+            Ok(Err(ReadError::Io(error))) => return Err(self.connection_error(&error)),
             Ok(Err(ReadError::Frame(error))) => return Err(error.into()),
             Err(_elapsed) => {
                 return Err(ClientError::Timeout {
@@ -310,28 +346,6 @@ impl SignerClient {
         };
         Ok(decode_frame(&body)?)
     }
-}
-
-/// TLS 1.3 with the client's certificate, to signers of the CA.
-fn connector(config: &ClientConfig) -> Result<TlsConnector, ClientError> {
-    let key_file = |error: rustls::Error| ClientError::Config {
-        path: config.certificate.clone(),
-        reason: format!(
-            "expected a certificate for the key in {}: {error}",
-            config.key.display()
-        ),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(key_file)?
-        .with_root_certificates(pem::roots(&config.server_ca)?)
-        .with_client_auth_cert(
-            pem::certificates(&config.certificate)?,
-            pem::private_key(&config.key)?,
-        )
-        .map_err(key_file)?;
-    Ok(TlsConnector::from(Arc::new(tls)))
 }
 
 async fn read_reply(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, ReadError> {

@@ -1,5 +1,6 @@
 //! Where a signer is and with what the client shows itself.
 
+use crate::key_exchange::KeyExchange;
 use crate::role::DEFAULT_SERVER_NAME;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,12 @@ pub struct ClientConfig {
     pub server_name: String,
     /// PEM file of the CA that issued the signer's certificate.
     pub server_ca: PathBuf,
+    /// PEM file of that CA's list of revoked certificates, one of each CA in `server_ca`. Without it nothing is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_crl: Option<PathBuf>,
+    /// Which key exchanges are offered.
+    #[serde(default)]
+    pub key_exchange: KeyExchange,
     /// PEM file of the client's certificate, then its intermediates if any.
     pub certificate: PathBuf,
     /// PEM file of the client's private key.
@@ -51,6 +58,8 @@ impl ClientConfig {
             address: address.into(),
             server_name: default_server_name(),
             server_ca: server_ca.into(),
+            server_crl: None,
+            key_exchange: KeyExchange::default(),
             certificate: certificate.into(),
             key: key.into(),
             connect_timeout_ms: default_connect_timeout_ms(),
@@ -61,7 +70,8 @@ impl ClientConfig {
     /// The same with relative paths taken as relative to `directory`, where the configuration file lies.
     #[must_use]
     pub fn relative_to(mut self, directory: &Path) -> Self {
-        for path in [&mut self.server_ca, &mut self.certificate, &mut self.key] {
+        let paths = [&mut self.server_ca, &mut self.certificate, &mut self.key];
+        for path in paths.into_iter().chain(self.server_crl.as_mut()) {
             *path = directory.join(&*path);
         }
         self

@@ -1,5 +1,6 @@
 //! What can go wrong between a node and its signer, in words for the operator.
 
+use crate::key_exchange::KeyExchange;
 use alys_protocol::signer::{FrameError, ProtocolError, Refusal};
 use rustls::AlertDescription;
 use std::io;
@@ -47,6 +48,16 @@ pub enum ClientError {
         /// What is wrong, and on which side.
         reason: String,
     },
+    /// The two ends share no key exchange.
+    #[error(
+        "the signer at {address} and this client share no key exchange: this client offers {offered}; compare key_exchange on both sides"
+    )]
+    KeyExchange {
+        /// `host:port`.
+        address: String,
+        /// What this client offers.
+        offered: String,
+    },
     /// It is another chain's or another member's signer.
     #[error(
         "the signer at {address} is not the expected one: expected {what} {expected}, found {found}"
@@ -83,8 +94,12 @@ pub enum ClientError {
     },
 }
 
-/// What a failed connection means.
-pub(crate) fn connection_error(address: &str, error: &io::Error) -> ClientError {
+/// What a failed connection means, where `key_exchange` was offered.
+pub(crate) fn connection_error(
+    address: &str,
+    key_exchange: KeyExchange,
+    error: &io::Error,
+) -> ClientError {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -95,6 +110,13 @@ pub(crate) fn connection_error(address: &str, error: &io::Error) -> ClientError 
     match tls {
         Some(rustls::Error::InvalidCertificate(reason)) => {
             certificate(format!("this client refuses the signer's: {reason}"))
+        }
+        // The only thing that we leave open to negotiate besides cipher suites, of which both ends have all.
+        Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
+            ClientError::KeyExchange {
+                address: address.to_owned(),
+                offered: key_exchange.offered(),
+            }
         }
         Some(rustls::Error::AlertReceived(alert)) if is_about_certificates(*alert) => {
             certificate(format!("the signer refuses this client's: {alert:?}"))

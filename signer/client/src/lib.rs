@@ -10,14 +10,24 @@
 //! # Ok(()) }
 //! ```
 
+pub mod certificate;
 pub mod client;
 pub mod config;
+mod der;
 pub mod error;
 pub mod frame;
+pub mod key_exchange;
+pub mod link;
 pub mod pem;
+pub mod revocation;
 pub mod role;
+pub mod time;
+pub mod tls;
 
+pub use certificate::{Certificate, Holder, Serial};
 pub use client::{Expected, SignerClient};
 pub use config::ClientConfig;
 pub use error::ClientError;
+pub use key_exchange::KeyExchange;
+pub use link::{Link, LinkReport};
 pub use role::{Role, RoleError};

@@ -44,8 +44,16 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ClientError> {
 /// # Errors
 /// - [`ClientError::Config`] where the file cannot be read, has none, or one is no CA certificate.
 pub fn roots(path: &Path) -> Result<RootCertStore, ClientError> {
+    anchors(path, certificates(path)?)
+}
+
+/// The certificates of `path` as trust anchors.
+pub(crate) fn anchors(
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    for certificate in certificates {
         roots
             .add(certificate)
             .map_err(|error| bad(path, format_args!("expected a CA certificate: {error}")))?;

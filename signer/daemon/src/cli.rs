@@ -28,18 +28,21 @@ use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy};
 use crate::seal::{self, SealError, Sealer};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
-use crate::tls::{self, TlsError};
+use crate::tls::{Files, TlsError, Transport};
 use alys_backup::BackupError;
+use alys_protocol::signer::SignerStatus;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
-use alys_signer_client::{ClientConfig, ClientError, SignerClient};
+use alys_signer_client::{ClientConfig, ClientError, LinkReport, SignerClient};
 use alys_signer_core::{SetupError, Signer};
 use alys_signer_pkcs11::TokenError;
 use clap::{Args, Parser, Subcommand};
+use rustls::pki_types::UnixTime;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -283,7 +286,9 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
         tracing::warn!("{warning}");
     }
     let chain = read_chain(&config.chain_spec)?;
-    let acceptor = tls::acceptor(&config.tls)?;
+    let mut files = Files::new(config.tls.clone());
+    let transport = files.read()?;
+    warn_ahead(&transport);
     // Held until the process ends: a copy of the state must not serve a second signer with the same keys.
     let _lock = lock_keys(&config.keys)?;
     let card = seal::card(&config.keys)?;
@@ -340,25 +345,30 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
             .await
             .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
         announce(&config, &listener)?;
-        let server = Server::new(listener, acceptor, engine, config.limits.clone());
+        let server = Server::new(listener, transport.clone(), engine, config.limits.clone());
         let (stop, stopped) = watch::channel(false);
         let renewer = server.renewer();
         let serving = tokio::spawn(server.run(stopped));
+        let mut transport = transport;
+        let mut daily = tokio::time::interval(WARN_EVERY);
+        daily.tick().await;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
+                _ = hangup.recv() => match files.read() {
+                    Ok(read) => {
+                        transport = read;
+                        renewer.renew(transport.clone());
+                        tracing::info!("certificates are read again");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "certificates are not read again; the old ones stay");
+                    }
+                },
+                _ = daily.tick() => {}
             }
-            match tls::acceptor(&config.tls) {
-                Ok(acceptor) => {
-                    renewer.renew(acceptor);
-                    tracing::info!("certificates are read again");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "certificates are not read again; the old ones stay");
-                }
-            }
+            warn_ahead(&transport);
         }
         tracing::info!("stopping: requests under way are finished");
         stop.send_replace(true);
@@ -366,6 +376,15 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
             .await
             .map_err(|error| io_error("the server failed")(io::Error::other(error)))
     })
+}
+
+/// How often the log warns of what ends soon.
+const WARN_EVERY: Duration = Duration::from_secs(86_400);
+
+fn warn_ahead(transport: &Transport) {
+    for warning in transport.warnings(UnixTime::now()) {
+        tracing::warn!("{warning}");
+    }
 }
 
 fn announce(config: &Config, listener: &TcpListener) -> Result<(), CliError> {
@@ -429,8 +448,19 @@ fn lock_keys(path: &Path) -> Result<File, CliError> {
 }
 
 fn status(arguments: &Status) -> Result<(), CliError> {
+    /// What the signer says of itself, and what this command saw of the connection to it.
+    #[derive(Serialize)]
+    struct Seen {
+        #[serde(flatten)]
+        signer: SignerStatus,
+        connection: Option<LinkReport>,
+    }
     let (runtime, client) = connect(&arguments.client)?;
-    print(&runtime.block_on(client.status())?)
+    let signer = runtime.block_on(client.status())?;
+    let link = client.link();
+    let link = link.borrow();
+    let connection = link.as_ref().map(|link| link.report(UnixTime::now()));
+    print(&Seen { signer, connection })
 }
 
 /// A client of a running signer.

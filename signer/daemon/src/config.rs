@@ -3,6 +3,7 @@
 use crate::audit::AuditLimits;
 use crate::counter::{FileCounter, OutsideCounter};
 use crate::policy_file::OfficersConfig;
+use alys_signer_client::KeyExchange;
 use alys_signer_pkcs11::{ObjectKind, Token, TokenCounter, TokenError, TokenUri};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
@@ -64,6 +65,12 @@ pub struct TlsConfig {
     pub key: PathBuf,
     /// PEM file of the CA that issues client certificates.
     pub client_ca: PathBuf,
+    /// PEM file of that CA's list of revoked certificates, one of each CA in `client_ca`. Without it nothing is revoked.
+    #[serde(default)]
+    pub client_crl: Option<PathBuf>,
+    /// Which key exchanges are accepted.
+    #[serde(default)]
+    pub key_exchange: KeyExchange,
 }
 
 /// A PKCS#11 token, and what it is for.
@@ -328,6 +335,7 @@ impl Config {
         for path in paths
             .into_iter()
             .chain(self.listen_file.as_mut())
+            .chain(self.tls.client_crl.as_mut())
             .chain(counter)
         {
             *path = directory.join(&*path);

@@ -4,22 +4,22 @@ use crate::audit::recorder::TurnedAwayFor;
 use crate::authority::{self, Operation};
 use crate::config::Limits;
 use crate::engine::{Asker, Engine};
-use crate::limits::{Admission, Fingerprint, LogThrottle, RateLimiter};
-use crate::tls;
+use crate::limits::{Admission, LogThrottle, RateLimiter};
+use crate::tls::{Identity, IdentityError, Transport, WARN_DAYS};
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
     MAX_FRAME_BYTES, PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, RequestEnvelope,
     decode_frame, encode_frame,
 };
-use alys_signer_client::Role;
 use alys_signer_client::frame::{self, ReadError};
+use alys_signer_client::time::{date, days_left};
+use rustls::pki_types::UnixTime;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// How often the log has its turn: a refusal is durable that long after it was given.
@@ -34,7 +34,7 @@ pub struct Server {
 
 struct Shared {
     /// A new one ends the connections under the one before.
-    acceptor: watch::Sender<TlsAcceptor>,
+    transport: watch::Sender<Transport>,
     engine: Arc<Engine>,
     limits: Limits,
     rate: RateLimiter,
@@ -50,16 +50,37 @@ impl core::fmt::Debug for Shared {
 }
 
 struct Peer {
-    role: Role,
-    certificate: Fingerprint,
+    identity: Identity,
     address: SocketAddr,
 }
 
 impl Peer {
     fn asker(&self) -> Asker {
         Asker {
-            role: self.role,
-            certificate: self.certificate,
+            role: self.identity.role,
+            certificate: self.identity.fingerprint,
+        }
+    }
+
+    fn log(&self) {
+        let Identity {
+            role,
+            fingerprint,
+            certificate,
+            key_exchange,
+            ends: _,
+        } = &self.identity;
+        let (serial, name) = (&certificate.serial, &certificate.subject);
+        let left = days_left(certificate.not_after, UnixTime::now());
+        tracing::info!(
+            address = %self.address, %role, certificate = %fingerprint, %serial, name, %key_exchange,
+            days_left = left, "connected"
+        );
+        if left < WARN_DAYS {
+            tracing::warn!(
+                %role, %serial, name, not_after = date(certificate.not_after),
+                "this client's certificate ends soon"
+            );
         }
     }
 }
@@ -68,14 +89,14 @@ impl Server {
     /// A server on a bound listener.
     pub fn new(
         listener: TcpListener,
-        acceptor: TlsAcceptor,
+        transport: Transport,
         engine: Engine,
         limits: Limits,
     ) -> Self {
         Self {
             listener,
             shared: Arc::new(Shared {
-                acceptor: watch::Sender::new(acceptor),
+                transport: watch::Sender::new(transport),
                 engine: Arc::new(engine),
                 rate: RateLimiter::new(&limits),
                 strangers: LogThrottle::default(),
@@ -138,10 +159,10 @@ impl Server {
 pub struct Renewer(Arc<Shared>);
 
 impl Renewer {
-    /// From now on only clients that `acceptor` takes. Connections of before end after the request under way, so that
+    /// From now on only clients that `transport` takes. Connections of before end after the request under way, so that
     /// nobody stays on who would be turned away now; clients come back by themselves.
-    pub fn renew(&self, acceptor: TlsAcceptor) {
-        self.0.acceptor.send_replace(acceptor);
+    pub fn renew(&self, transport: Transport) {
+        self.0.transport.send_replace(transport);
     }
 }
 
@@ -164,16 +185,17 @@ async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
 impl Shared {
     async fn serve(&self, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
         let limit = Duration::from_millis(self.limits.handshake_timeout_ms);
-        let mut renewed = self.acceptor.subscribe();
-        let acceptor = renewed.borrow_and_update().clone();
+        let mut renewed = self.transport.subscribe();
+        let transport = renewed.borrow_and_update().clone();
         let handshake = async {
             stream.set_nodelay(true)?;
-            acceptor.accept(stream).await
+            transport.acceptor.accept(stream).await
         };
         let mut stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                self.log_stranger(address, &format_args!("TLS handshake failed: {error}"));
+                let why = transport.explain(&error);
+                self.log_stranger(address, &format_args!("TLS handshake failed: {why}"));
                 return;
             }
             Err(_elapsed) => {
@@ -181,10 +203,12 @@ impl Shared {
                 return;
             }
         };
-        let Some(peer) = identify(&mut stream, address).await else {
-            return;
+        let identity = match transport.identify(stream.get_ref().1) {
+            Ok(identity) => identity,
+            Err(error) => return turn_away(stream, address, &error).await,
         };
-        tracing::info!(%address, role = %peer.role, certificate = %peer.certificate, "connected");
+        let peer = Peer { identity, address };
+        peer.log();
         while self
             .serve_one(&mut stream, &peer, &mut stop, &mut renewed)
             .await
@@ -205,7 +229,7 @@ impl Shared {
         stream: &mut TlsStream<TcpStream>,
         peer: &Peer,
         stop: &mut watch::Receiver<bool>,
-        renewed: &mut watch::Receiver<TlsAcceptor>,
+        renewed: &mut watch::Receiver<Transport>,
     ) -> bool {
         let idle = Duration::from_millis(self.limits.idle_timeout_ms);
         let limit = Duration::from_millis(self.limits.frame_timeout_ms);
@@ -219,6 +243,11 @@ impl Shared {
             Ok(Ok(None)) | Err(_) => return false,
             Ok(Err(error)) => return self.malformed(stream, peer, &error).await,
         };
+        // Verified when the connection was made, which votes keep open for ever.
+        if UnixTime::now() >= peer.identity.ends {
+            tracing::warn!(address = %peer.address, role = %peer.identity.role, "its certificate or the revocation list has ended; the connection ends");
+            return false;
+        }
         let body = match timeout(limit, frame::read_body(stream, length)).await {
             Ok(Ok(body)) => body,
             Ok(Err(error)) => return self.malformed(stream, peer, &error.into()).await,
@@ -240,7 +269,7 @@ impl Shared {
         peer: &Peer,
         error: &ReadError,
     ) -> bool {
-        tracing::warn!(address = %peer.address, role = %peer.role, %error, "unreadable frame");
+        tracing::warn!(address = %peer.address, role = %peer.identity.role, %error, "unreadable frame");
         let ReadError::Frame(error) = error else {
             return false;
         };
@@ -256,11 +285,13 @@ impl Shared {
     }
 
     async fn answer(&self, peer: &Peer, body: Vec<u8>) -> (Reply, bool) {
-        if let Admission::Dropped { report } = self.rate.admit(peer.certificate, Instant::now()) {
+        if let Admission::Dropped { report } =
+            self.rate.admit(peer.identity.fingerprint, Instant::now())
+        {
             self.engine
                 .turned_away(peer.asker(), TurnedAwayFor::TooMany);
             if let Some(dropped) = report {
-                tracing::warn!(role = %peer.role, certificate = %peer.certificate, dropped, rule = %Rule::Rate, "too many requests");
+                tracing::warn!(role = %peer.identity.role, certificate = %peer.identity.fingerprint, dropped, rule = %Rule::Rate, "too many requests");
             }
             let refusal = Refusal {
                 rule: Rule::Rate,
@@ -277,17 +308,17 @@ impl Shared {
             Err(error) => {
                 self.engine
                     .turned_away(peer.asker(), TurnedAwayFor::Malformed);
-                tracing::warn!(address = %peer.address, role = %peer.role, ?error, "not a request");
+                tracing::warn!(address = %peer.address, role = %peer.identity.role, ?error, "not a request");
                 return (Reply::Error(error), false);
             }
         };
         let operation = Operation::of(&request);
-        if !authority::may(peer.role, operation) {
+        if !authority::may(peer.identity.role, operation) {
             self.engine
                 .turned_away(peer.asker(), TurnedAwayFor::Forbidden);
-            tracing::warn!(role = %peer.role, certificate = %peer.certificate, operation = operation.name(), "forbidden");
+            tracing::warn!(role = %peer.identity.role, certificate = %peer.identity.fingerprint, operation = operation.name(), "forbidden");
             let error = ProtocolError::Forbidden {
-                role: peer.role.name().to_owned(),
+                role: peer.identity.role.name().to_owned(),
                 operation: operation.name().to_owned(),
             };
             return (Reply::Error(error), true);
@@ -321,34 +352,18 @@ pub(crate) fn parse(body: &[u8]) -> Result<Request, ProtocolError> {
         .map_err(|error| malformed(&error))
 }
 
-async fn identify(stream: &mut TlsStream<TcpStream>, address: SocketAddr) -> Option<Peer> {
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first);
-    let identified = certificate.map(tls::identify);
-    match identified {
-        Some(Ok((role, certificate))) => Some(Peer {
-            role,
-            certificate,
-            address,
-        }),
-        Some(Err(error)) => {
-            tracing::warn!(%address, %error, "certificate without a role");
-            let reply = Reply::Error(ProtocolError::Forbidden {
-                role: "none".to_owned(),
-                operation: format!("any: {error}"),
-            });
-            if let Ok(frame) = encode_frame(&reply) {
-                let _ = timeout(Duration::from_secs(5), frame::write_frame(stream, &frame)).await;
-            }
-            close(stream).await;
-            None
-        }
-        // The verifier demands one.
-        None => None,
+/// Says why a client of no role is not served.
+async fn turn_away(mut stream: TlsStream<TcpStream>, address: SocketAddr, error: &IdentityError) {
+    tracing::warn!(%address, %error, "certificate without a role");
+    let reply = Reply::Error(ProtocolError::Forbidden {
+        role: "none".to_owned(),
+        operation: format!("any: {error}"),
+    });
+    if let Ok(frame) = encode_frame(&reply) {
+        let limit = Duration::from_secs(5);
+        let _ = timeout(limit, frame::write_frame(&mut stream, &frame)).await;
     }
+    close(&mut stream).await;
 }
 
 /// Says goodbye, and reads what the peer is still sending: unread bytes would make the kernel reset the connection, and

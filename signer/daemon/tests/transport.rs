@@ -7,7 +7,12 @@ use alys_protocol::bytes::SpecDigest;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{MAX_FRAME_BYTES, PROTOCOL_VERSION, ProtocolError, Reply, Request};
 use alys_protocol::units::MemberId;
-use alys_signer_client::{ClientError, Expected, Role, SignerClient};
+use alys_signer_client::{ClientConfig, ClientError, Expected, Role, SignerClient};
+use rcgen::{CertificateParams, date_time_ymd};
+use rustls::NamedGroup;
+use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::UnixTime;
 use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
 use support::{
@@ -86,13 +91,26 @@ async fn certificates_that_are_wrong_get_nothing() {
         client_certificate(params, "alys://elsewhere")
     });
     for name in ["two", "unknown", "none"] {
-        let refused =
-            SignerClient::connect(rig.client_config(&running, name), rig.expected()).await;
+        let mut strange = rig.raw(&running, Some(name), &[&TLS13]).await.unwrap();
+        let reply = read_reply(&mut strange).await;
         assert!(
-            matches!(refused, Err(ClientError::Forbidden { .. })),
+            matches!(reply, Some(Reply::Error(ProtocolError::Forbidden { .. }))),
+            "{name}: {reply:?}"
+        );
+    }
+    // Our client does not even try with the first two.
+    for name in ["two", "unknown"] {
+        let refused = SignerClient::new(rig.client_config(&running, name), None);
+        assert!(
+            matches!(refused, Err(ClientError::Config { .. })),
             "{name}: {refused:?}"
         );
     }
+    let refused = SignerClient::connect(rig.client_config(&running, "none"), rig.expected()).await;
+    assert!(
+        matches!(refused, Err(ClientError::Forbidden { .. })),
+        "{refused:?}"
+    );
     // Honest clients are served all the while.
     assert!(rig.client(&running, "node").await.status().await.is_ok());
 }
@@ -324,6 +342,299 @@ async fn certificates_are_rotated_under_load() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(asking.await.unwrap() > 0);
     assert!(running.stop());
+}
+
+/// A client that offers one group only.
+fn only(group: &'static dyn SupportedKxGroup) -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        kx_groups: vec![group],
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    })
+}
+
+/// What the signer's log says of connections.
+fn logged(running: &support::Running, message: &str) -> Vec<serde_json::Value> {
+    let log = running.log();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    lines
+        .filter(|line: &serde_json::Value| {
+            line["message"]
+                .as_str()
+                .is_some_and(|it| it.contains(message))
+        })
+        .collect()
+}
+
+async fn until_logged(running: &support::Running, message: &str) {
+    while logged(running, message).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_hybrid_and_both_ends_say_so() {
+    let rig = Rig::new();
+    let running = rig.start();
+    let client = rig.client(&running, "node").await;
+    let link = client.link().borrow().clone().unwrap();
+    assert_eq!(link.key_exchange.to_string(), "X25519MLKEM768");
+    let report = link.report(UnixTime::now());
+    assert!(report.post_quantum);
+    assert_eq!(report.client_certificate.role, "node");
+    assert_eq!(report.server_certificate.role, "signer");
+    assert!(report.server_crl.is_empty());
+    let connected = logged(&running, "connected");
+    assert_eq!(connected[0]["key_exchange"], "X25519MLKEM768");
+    assert_eq!(
+        connected[0]["serial"],
+        report.client_certificate.serial.to_string()
+    );
+
+    // Clients that cannot, or do not want to. The log has one line of strangers each second.
+    for group in [kx_group::X25519, kx_group::SECP256R1, kx_group::MLKEM768] {
+        let other = rig
+            .raw_by(only(group), &running, Some("node"), &[&TLS13])
+            .await;
+        assert!(other.is_err(), "{group:?}");
+    }
+    let why = "the client offers no key exchange that is accepted here: expected X25519MLKEM768";
+    until_logged(&running, why).await;
+    // One that prefers something else, and can.
+    let both = CryptoProvider {
+        kx_groups: vec![kx_group::X25519, kx_group::X25519MLKEM768],
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    let asked_again = rig
+        .raw_by(Arc::new(both), &running, Some("node"), &[&TLS13])
+        .await
+        .unwrap();
+    let (_, connection) = asked_again.get_ref();
+    let group = connection.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn classical_links_need_a_word_on_the_signers_side() {
+    let rig = Rig::new();
+    rig.configure_tls("key_exchange = 'classical-allowed'");
+    let running = rig.start();
+    // Ours goes on preferring the hybrid one.
+    let client = rig.client(&running, "node").await;
+    assert!(
+        client
+            .link()
+            .borrow()
+            .as_ref()
+            .unwrap()
+            .key_exchange
+            .is_post_quantum()
+    );
+    let classical = rig
+        .raw_by(only(kx_group::X25519), &running, Some("auditor"), &[&TLS13])
+        .await;
+    assert!(asks(classical).await);
+    let groups: Vec<_> = logged(&running, "connected")
+        .iter()
+        .map(|line| line["key_exchange"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(groups, ["X25519MLKEM768", "X25519"]);
+
+    let text = std::fs::read_to_string(rig.path("signer.toml")).unwrap();
+    let unknown = text.replace("classical-allowed", "none");
+    support::write(&rig.path("signer.toml"), &unknown);
+    let error = rig.try_start().err().unwrap();
+    assert!(error.contains("key_exchange"), "{error}");
+}
+
+/// A server of yesterday behind the signer's address.
+#[tokio::test]
+async fn a_client_does_without_a_signer_that_is_classical_only() {
+    let rig = Rig::new();
+    let server = rustls::ServerConfig::builder_with_provider(only(kx_group::X25519))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            alys_signer_client::pem::certificates(&rig.path("signer.pem")).unwrap(),
+            alys_signer_client::pem::private_key(&rig.path("signer.key")).unwrap(),
+        )
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await.map(|_| ()).unwrap_err()
+    });
+    let config = ClientConfig::new(
+        address,
+        rig.path("signers.pem"),
+        rig.path("node.pem"),
+        rig.path("node.key"),
+    );
+    let refused = SignerClient::connect(config, rig.expected()).await;
+    let Err(error @ ClientError::KeyExchange { .. }) = refused else {
+        panic!("expected KeyExchange, found {refused:?}");
+    };
+    assert!(error.to_string().contains("X25519MLKEM768"), "{error}");
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_client_is_out_from_the_reload_on() {
+    let rig = Rig::new();
+    rig.issue("stolen", |params| {
+        client_certificate(params, &Role::Auditor.uri());
+        params.serial_number = Some(7u64.into());
+    });
+    rig.configure_tls("client_crl = 'clients.crl'");
+    let publish = |list: &str| support::write(&rig.path("clients.crl"), list);
+    let (empty, revoked) = (
+        rig.clients.list(1, &[], false),
+        rig.clients.list(2, &[7], false),
+    );
+    publish(&empty);
+    let running = rig.start();
+    let mut open = rig.raw(&running, Some("stolen"), &[&TLS13]).await.unwrap();
+    let status = envelope(PROTOCOL_VERSION, Request::Status);
+    open.write_all(&status).await.unwrap();
+    assert!(read_reply(&mut open).await.is_some());
+
+    publish(&revoked);
+    hang_up(&running, 1).await;
+    assert_eq!(read_reply(&mut open).await, None, "it ended");
+    let refused =
+        SignerClient::connect(rig.client_config(&running, "stolen"), rig.expected()).await;
+    let Err(error @ ClientError::Certificate { .. }) = refused else {
+        panic!("expected Certificate, found {refused:?}");
+    };
+    assert!(error.to_string().contains("CertificateRevoked"), "{error}");
+    until_logged(&running, "the client's certificate is revoked").await;
+    // Others are served.
+    assert!(rig.client(&running, "node").await.status().await.is_ok());
+
+    // What must not give the certificate back: the list of before, one cut short, another authority's, one that has
+    // ended, none at all.
+    let cut: String = revoked.chars().take(revoked.len() / 2).collect();
+    for (turn, (list, why)) in [
+        (empty.as_str(), "expected number 2 or higher, found 1"),
+        (
+            &rig.clients.list(2, &[], false),
+            "found another of that number",
+        ),
+        (&cut, "clients.crl: expected lists of revoked certificates"),
+        (&rig.servers.list(3, &[], false), "found one of \"signers\""),
+        (&rig.clients.list(3, &[], true), "2021-01-01"),
+        ("", "found none of \"clients\""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        publish(list);
+        hang_up(&running, turn + 2).await;
+        let kept = logged(&running, "the old ones stay");
+        let error = kept.last().unwrap()["error"].as_str().unwrap();
+        assert_eq!(kept.len(), turn + 1);
+        assert!(error.contains(why), "{error}");
+        let old = rig.raw(&running, Some("stolen"), &[&TLS13]).await;
+        assert!(!asks(old).await, "{why}");
+    }
+    assert!(rig.client(&running, "node").await.status().await.is_ok());
+    // A list that cannot be used starts no signer either.
+    drop(running);
+    publish(&rig.clients.list(3, &[], true));
+    let error = rig.try_start().err().unwrap();
+    assert!(error.contains("2021-01-01"), "{error}");
+}
+
+#[tokio::test]
+async fn a_revoked_signer_is_refused_by_its_clients() {
+    let rig = Rig::new();
+    let (certificate, key) = rig.servers.issue(|params| {
+        server_certificate(params);
+        params.serial_number = Some(9u64.into());
+    });
+    support::write(&rig.path("signer.pem"), &certificate);
+    support::write(&rig.path("signer.key"), &key);
+    let running = rig.start();
+    let publish = |list: &str| support::write(&rig.path("signers.crl"), list);
+    publish(&rig.servers.list(1, &[], false));
+    let mut config = rig.client_config(&running, "node");
+    config.server_crl = Some(rig.path("signers.crl"));
+    let client = SignerClient::connect(config.clone(), rig.expected())
+        .await
+        .unwrap();
+    let link = client.link().borrow().clone().unwrap();
+    let lists = link.report(UnixTime::now()).server_crl;
+    assert_eq!(
+        (lists[0].authority.as_str(), lists[0].number.as_str()),
+        ("signers", "1")
+    );
+
+    publish(&rig.servers.list(2, &[9], false));
+    client.renew().await.unwrap();
+    let error = client.status().await.unwrap_err();
+    assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
+    assert!(error.to_string().contains("Revoked"), "{error}");
+    // Back to the list of before: the newer one stays.
+    publish(&rig.servers.list(1, &[], false));
+    let error = client.renew().await.unwrap_err().to_string();
+    assert!(
+        error.contains("expected number 2 or higher, found 1"),
+        "{error}"
+    );
+    assert!(client.status().await.is_err());
+    publish(&rig.servers.list(3, &[], true));
+    let ended = SignerClient::new(config, None).unwrap_err().to_string();
+    assert!(
+        ended.contains("signers.crl") && ended.contains("2021"),
+        "{ended}"
+    );
+}
+
+#[tokio::test]
+async fn status_shows_the_link_and_the_log_warns_ahead() {
+    let rig = Rig::new();
+    rig.issue("auditor", |params| {
+        client_certificate(params, &Role::Auditor.uri());
+        ends_soon(params);
+    });
+    let (certificate, key) = rig.servers.issue(|params| {
+        server_certificate(params);
+        ends_soon(params);
+    });
+    support::write(&rig.path("signer.pem"), &certificate);
+    support::write(&rig.path("signer.key"), &key);
+    let running = rig.start();
+    let warned = logged(&running, "the signer's certificate");
+    assert!(
+        warned[0]["message"].as_str().unwrap().contains("in 9 days"),
+        "{warned:?}"
+    );
+    let config = rig.client_config(&running, "auditor");
+    support::write(&rig.path("client.toml"), &toml::to_string(&config).unwrap());
+    let output = rig.client_command("status", "client.toml");
+    assert!(output.status.success(), "{output:?}");
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["member"], 0);
+    let connection = &status["connection"];
+    assert_eq!(connection["key_exchange"], "X25519MLKEM768");
+    assert_eq!(connection["post_quantum"], true);
+    assert_eq!(connection["client_certificate"]["days_left"], 9);
+    assert_eq!(connection["client_certificate"]["role"], "auditor");
+    assert_eq!(connection["server_certificate"]["days_left"], 9);
+    assert_eq!(
+        logged(&running, "this client's certificate ends soon").len(),
+        1
+    );
+}
+
+/// Nine and a half days from now.
+fn ends_soon(params: &mut CertificateParams) {
+    let seconds = UnixTime::now().as_secs() + 9 * 86_400 + 43_200;
+    params.not_after = date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds);
 }
 
 /// SIGHUP, until the log says what became of it, for the `times`-th time.

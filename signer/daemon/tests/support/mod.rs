@@ -26,8 +26,9 @@ use alys_signer_core::policy::{Iteration, PolicyFile, PolicyFormat};
 use fixtures::{Card, Honest};
 use minisign::KeyPair as KeyPairOfOfficer;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, date_time_ymd,
 };
 use rustls::pki_types::ServerName;
 use std::fs::File;
@@ -54,12 +55,31 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
             issuer: Issuer::new(params, key),
             pem,
         }
+    }
+
+    /// A list of revoked certificates (their serial numbers) in PEM, which lasts for years unless `ended`.
+    pub fn list(&self, number: u64, revoked: &[u64], ended: bool) -> String {
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(if ended { 2021 } else { 4000 }, 1, 1),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// Certificate and key in PEM.
@@ -341,6 +361,22 @@ impl Rig {
         command_with(&self.path(config), arguments, self.tokens.as_ref())
     }
 
+    /// Runs a command that asks a running signer, with the client's configuration `config`.
+    pub fn client_command(&self, command: &str, config: &str) -> Output {
+        Command::new(program())
+            .args([command, "--client"])
+            .arg(self.path(config))
+            .output()
+            .unwrap()
+    }
+
+    /// Adds a line to the configuration's `[tls]`.
+    pub fn configure_tls(&self, line: &str) {
+        let path = self.path("signer.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        write(&path, &text.replace("[tls]\n", &format!("[tls]\n{line}\n")));
+    }
+
     pub fn client_config(&self, running: &Running, name: &str) -> ClientConfig {
         ClientConfig::new(
             running.address.clone(),
@@ -382,7 +418,18 @@ impl Rig {
         name: Option<&str>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        self.raw_by(provider, running, name, versions).await
+    }
+
+    /// The same with chosen cryptography.
+    pub async fn raw_by(
+        &self,
+        provider: Arc<rustls::crypto::CryptoProvider>,
+        running: &Running,
+        name: Option<&str>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
