@@ -444,6 +444,32 @@ fn untouched(rig: &Rig) {
     assert!(rig.path("keys.json.restore").exists());
 }
 
+/// The newest policy that the lost signer had stays the oldest that the restored one takes.
+#[test]
+fn an_older_policy_stays_refused() {
+    let rig = Rig::new();
+    let officers = Officers::new();
+    let policy = alys_signer_core::Policy::of_chain(&rig.honest.chain);
+    let publish = |iteration| {
+        let folder = rig.directory.path();
+        rig.officers.publish(folder, iteration, &policy);
+    };
+    publish(2);
+    assert!(rig.start().stop());
+    let record = json(&officers.back_up(&rig, "backup"));
+    assert_eq!(record["marks"]["policy"]["iteration"], 2);
+    lose(&rig);
+    let to = recipient(&begin(&rig));
+    let shares = [0, 1].map(|officer| officers.hand_over(&rig, "backup", officer, &to));
+    json(&finish(&rig, "backup", &[&shares[0], &shares[1]]));
+    publish(1);
+    let error = rig.try_start().err().unwrap();
+    let error = error.lines().last().unwrap();
+    assert!(error.contains("iteration"), "{error}");
+    publish(2);
+    assert!(rig.start().stop());
+}
+
 /// A new token of another name takes the keys of one that is lost; what sealed them before is not needed.
 #[tokio::test]
 async fn keys_are_restored_into_a_fresh_token() {
