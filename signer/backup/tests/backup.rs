@@ -523,10 +523,12 @@ fn a_share_encrypted_again_by_stock_age_counts() {
     case().made.backup.check_share(&opened).unwrap();
 }
 
+const RELEASES: &[&str] = &["0.1"];
+
 /// A backup is opened years later: by this program, whatever release made it. The keys are of this test only.
 #[test]
 fn backups_of_each_release_open() {
-    for release in ["0.1"] {
+    for release in RELEASES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/releases")
             .join(release);
