@@ -522,3 +522,32 @@ fn a_share_encrypted_again_by_stock_age_counts() {
     let opened = Share::open(&binary, &there).unwrap();
     case().made.backup.check_share(&opened).unwrap();
 }
+
+const RELEASES: &[&str] = &["0.1"];
+
+/// A backup is opened years later: by this program, whatever release made it. The keys are of this test only.
+#[test]
+fn backups_of_each_release_open() {
+    for release in RELEASES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/releases")
+            .join(release);
+        let backup = Backup::read(&folder).unwrap();
+        let there = Identity::generate();
+        let shares = ["ann", "cat"].map(|name| {
+            let identity = Identity::read(&folder.join(format!("{name}.txt")), || {
+                panic!("it has none")
+            });
+            let to = &there.recipients()[0];
+            let sealed = hand_over(&backup, &folder, &identity.unwrap(), to).unwrap();
+            Share::open(sealed.as_str().as_bytes(), &there).unwrap()
+        });
+        assert_eq!(*backup.open(&shares).unwrap().secret, SECRET, "{release}");
+        assert_eq!(backup.header().marks, marks());
+        assert_eq!(
+            backup.digest().unwrap().to_string(),
+            "0xcd0ea12264987756e532c8cd9412fadc6ae524a3a5f6039abf79420546837f50",
+            "{release}"
+        );
+    }
+}
