@@ -695,6 +695,7 @@ fn header_pace_stops_mints_while_headers_look_withheld() {
     let judge =
         |chain: &HeaderChain, headers, now| header_pace(&rules, chain, headers, UnixTime::new(now));
     assert_eq!(judge(&chain, 36, time), Ok(()));
+    assert_eq!((MAX_FUTURE_SECONDS, MAX_LAG_SECONDS), (7_200, 10_800));
     assert_eq!(judge(&chain, 36, time + MAX_LAG_SECONDS), Ok(()));
     assert_eq!(
         rule(judge(&chain, 36, time + MAX_LAG_SECONDS + 1)),

@@ -289,7 +289,9 @@ pub(crate) fn a_deep_reorganisation_and_the_block_that_officers_name() {
     let lost = federation.miner.clone();
     let fork = TIP - 20;
     federation.miner = lost.fork(fork);
-    federation.bury(60);
+    for _block in 0..60 {
+        federation.miner.mine(federation.miner.tip().time + 240, 9);
+    }
     let height = federation.miner.height();
     let headers = |miner: &crate::bitcoin_kit::Miner, from, to| {
         Request::BitcoinHeaders(BoundedVec::new(miner.bytes(from, to)).unwrap())
