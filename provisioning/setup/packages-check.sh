@@ -115,6 +115,10 @@ sed -i "s#=/usr/bin/alys#=$root/usr/bin/alys#" "$units"/*.service
 SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify --man=no "$units"/alys-*.service > "$work/verify" 2>&1 || true
 if grep -E 'alys|firewall' "$work/verify"; then failed "units without a fault" "the above"; fi
 ok "systemd-analyze verify"
+# What weighs too little in the rating below, or is not rated.
+for setting in LimitCORE=0 LimitMEMLOCK=infinity MemorySwapMax=0 MemoryDenyWriteExecute=yes DevicePolicy=closed IPAddressDeny=any; do
+    grep -qx "$setting" "$units/alys-signer.service" || failed "alys-signer.service to have $setting"
+done
 # Exposure times ten: a setting that is taken away lets it rise above.
 for rating in alys-signer:13 alys-node:15 alys-signer-firewall:24; do
     systemd-analyze security --offline=true --no-pager --threshold="${rating#*:}" "$units/${rating%:*}.service" > "$work/log" 2>&1 || {
