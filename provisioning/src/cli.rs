@@ -18,13 +18,16 @@ use crate::config::{self, BitcoinConfig, ConfigError, Iteration, NodeConfig, Sig
 use crate::officer::{Officer, OfficerError, OfficersConfig};
 use crate::paper::{Paper, PaperError};
 use crate::parameters::{Parameters, ParametersError, Regtest};
+use alys_backup::BackupError;
 use alys_protocol::spec::{Chain, SpecError};
 use alys_protocol::units::{BtcHeight, ChainId, MemberId};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::SystemTime;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Why a command failed, in words for its user.
 #[derive(Debug, Error)]
@@ -47,6 +50,8 @@ pub enum CliError {
     #[error(transparent)]
     Paper(#[from] PaperError),
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     Spec(#[from] SpecError),
     #[error("the passphrase cannot be read: {0}")]
     Passphrase(io::Error),
@@ -60,20 +65,22 @@ pub enum CliError {
     Print(#[from] io::Error),
 }
 
-/// Runs a command.
+/// Runs a command. It fails without an error where a doctor found one.
 ///
 /// # Errors
 /// - [`CliError`] with a sentence for the user.
-pub fn run(cli: Cli) -> Result<(), CliError> {
+pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
-        Command::Ca(command) => ca::run(command),
-        Command::Parameters(ParametersOf::Regtest(arguments)) => regtest(arguments),
-        Command::Assemble(arguments) => make_chain(arguments),
-        Command::Check(arguments) => print(&check(&check::read(&arguments.chain)?)?),
-        Command::Officer(command) => officer(command),
-        Command::Policy(command) => policy(command),
-        Command::Configs(command) => configs(command),
+        Command::Ca(command) => ca::run(command)?,
+        Command::Parameters(ParametersOf::Regtest(arguments)) => regtest(arguments)?,
+        Command::Assemble(arguments) => make_chain(arguments)?,
+        Command::Check(arguments) => print(&check(&check::read(&arguments.chain)?)?)?,
+        Command::Officer(command) => officer(command)?,
+        Command::Policy(command) => policy(command)?,
+        Command::Configs(command) => configs(command)?,
+        Command::Doctor(doctor) => return Ok(doctor.run()),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print<T: Serialize>(value: &T) -> Result<(), CliError> {
@@ -150,6 +157,12 @@ fn officer(command: OfficerCommand) -> Result<(), CliError> {
             let passphrase =
                 passphrase::read(passphrase_fd, false).map_err(CliError::Passphrase)?;
             Officer::open(&key, &passphrase)?.sign(&paper)?;
+        }
+        OfficerCommand::Share(command) => {
+            let ask = || {
+                rpassword::prompt_password("Passphrase of the age identity: ").map(Zeroizing::new)
+            };
+            command.run(ask, &mut io::stdout())?;
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use super::ca::Ca;
 use crate::parameters::{MemberParameters, REGTEST_CHAIN_ID, REGTEST_MAX_BLOCKS_WITHOUT_POW};
+use alys_backup::ShareCommand;
+use alys_doctor::Doctor;
 use alys_protocol::bytes::{EvmAddress, HexError};
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use bitcoin::BlockHash;
@@ -40,6 +42,8 @@ pub enum Command {
     /// Write configuration files.
     #[command(subcommand)]
     Configs(Configs),
+    /// Check this host, and explain what is found.
+    Doctor(Doctor),
 }
 
 /// `officer`.
@@ -73,6 +77,8 @@ pub enum OfficerCommand {
         #[arg(long, value_name = "N")]
         passphrase_fd: Option<u32>,
     },
+    /// Hand over your share of a backup to the machine where it is opened.
+    Share(ShareCommand),
 }
 
 /// `policy`.
