@@ -26,6 +26,7 @@ count_tests() {
         /^test result: /          { passed += number_before("passed"); failed += number_before("failed") }
         # the attack suite: "59 attacks, none successful: ..."; a successful one fails the stage.
         /^[0-9]+ attacks, none/   { passed += $1 }
+        /^[0-9]+ checks of the packages passed/ { passed += $1 }
         # forge: "Ran 2 test suites in 3.1s (3s CPU time): 8 tests passed, 1 failed, 0 skipped (9 total tests)"
         /^Ran [0-9]+ test suites? / { passed += number_before("passed"); failed += number_before("failed") }
         END { printf "%d passed, %d failed\n", passed, failed }'

@@ -9,7 +9,7 @@ use crate::policy_file::{read_text, signatures};
 use crate::statement::parse;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::signer::{Challenge, MAX_SIGNATURE_BYTES, MAX_STATEMENT_BYTES, SignedStatement};
-use alys_protocol::units::{BtcHeight, BurnSequence, SideHeight};
+use alys_protocol::units::{BtcHeight, BurnSequence, SideHeight, StatementNumber};
 use alys_signer_core::admin::statement::{Act, Skipped, Statement, Vouched, explain};
 use alys_signer_core::btc::Checkpoint;
 use bitcoin::BlockHash;
@@ -58,6 +58,10 @@ pub struct Target {
     /// File to write; it must not exist.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// The statement's number, where officers said more than the signer knows of, as after a restore; without it, one above
+    /// the last that it accepted.
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<u64>,
 }
 
 /// What to draft.
@@ -158,7 +162,10 @@ fn write_draft(draft: &Draft) -> Result<(), CliError> {
     let statement = Statement {
         chain_id: challenge.chain_id,
         member: challenge.member,
-        number: challenge.last_statement.saturating_add(1),
+        number: target.number.map_or_else(
+            || challenge.last_statement.saturating_add(1),
+            StatementNumber::new,
+        ),
         act,
     };
     let path = &target.output;
