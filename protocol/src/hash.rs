@@ -77,6 +77,14 @@ tags! {
     TOKEN_PROBE = "alys/token-probe/1";
     /// Checksum of a freshness counter in a token.
     TOKEN_COUNTER = "alys/token-counter/1";
+    /// Id of a ceremony: what its members agreed on, and a nonce.
+    CEREMONY = "alys/ceremony/1";
+    /// What a member's Schnorr key signs to join a ceremony; never a transaction's digest, whose tag is `TapSighash`.
+    MEMBER_CARD = "alys/member-card/1";
+    /// What the entropy of a member's keys is mixed into.
+    KEY_POOL = "alys/key-pool/1";
+    /// The seed of one key out of that pool.
+    KEY_SEED = "alys/key-seed/1";
 }
 
 /// `tagged(t, b) = SHA256(SHA256(t) || SHA256(t) || b)` over fields added one by one.
