@@ -2,8 +2,14 @@
 
 use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::FileExt as _;
+
+/// Bytes of memory that are looked at together.
+const PIECE: usize = 1 << 20;
+/// Longer than what anybody looks for.
+const OVERLAP: usize = 128;
 
 /// `TCP_LISTEN` of the kernel's `tcp_states.h`.
 const LISTENING: &str = "0A";
@@ -30,6 +36,48 @@ pub fn arguments_and_environment(pid: u32) -> anyhow::Result<Vec<u8>> {
         bytes.extend(fs::read(&path).with_context(|| path)?);
     }
     Ok(bytes)
+}
+
+/// Shows all memory that a process can read, in pieces that overlap by 128 bytes. It runs on meanwhile.
+///
+/// # Errors
+/// - where the process is gone, or the system does not let us.
+pub fn visit_memory(pid: u32, mut visit: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let memory = File::open(format!("/proc/{pid}/mem"))?;
+    let mut piece = vec![0u8; PIECE];
+    let mut seen = 0u64;
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (range, access) = (fields.next(), fields.next());
+        let readable = access.is_some_and(|access| access.starts_with('r'));
+        // The kernel's own pages.
+        if !readable || line.contains("[v") {
+            continue;
+        }
+        let (start, end) = range
+            .and_then(|range| range.split_once('-'))
+            .with_context(|| format!("expected a range of memory, found {line}"))?;
+        let (mut at, end) = (
+            u64::from_str_radix(start, 16)?,
+            u64::from_str_radix(end, 16)?,
+        );
+        while at < end {
+            let length = usize::try_from(end - at)?.min(PIECE);
+            // It may have been given back meanwhile.
+            let Ok(read) = memory.read_at(&mut piece[..length], at) else {
+                break;
+            };
+            visit(&piece[..read]);
+            seen += read as u64;
+            if read <= OVERLAP {
+                break;
+            }
+            at += (read - OVERLAP) as u64;
+        }
+    }
+    ensure!(seen > 0, "no memory of process {pid} could be read");
+    Ok(())
 }
 
 /// A socket that others can send to: TCP that listens, or UDP that is bound and not connected.

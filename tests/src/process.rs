@@ -134,6 +134,15 @@ impl Process {
         self.wait(STOP_LIMIT).await.map(|_| ())
     }
 
+    /// Aborts it, and says how it ended.
+    ///
+    /// # Errors
+    /// - where the system does not let us.
+    pub async fn abort(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::SIGABRT)?;
+        self.wait(STOP_LIMIT).await
+    }
+
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let Some(pid) = self.child.id() else {
             return Ok(());

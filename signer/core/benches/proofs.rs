@@ -255,7 +255,7 @@ fn bitcoin(criterion: &mut Criterion) {
     group.finish();
     let stored = chain.stored().unwrap();
     criterion.bench_function("a ring of 2,168 headers read back", |bencher| {
-        bencher.iter(|| client.load(black_box(&stored)).unwrap());
+        bencher.iter(|| client.load(None, black_box(&stored)).unwrap());
     });
 }
 

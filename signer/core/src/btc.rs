@@ -25,7 +25,7 @@ pub mod rules;
 pub use alys_protocol::signer::{BitcoinStanding as Standing, BitcoinTip as Tip};
 pub use client::{LightClient, SetupError};
 pub use network::NetworkRules;
-pub use ring::{HeaderChain, LoadError, StoredHeaders, Update};
+pub use ring::{HeaderChain, LoadError, StoredChain, StoredHeaders, Update};
 
 use crate::clock::MedianTime;
 use alloc::vec::Vec;
@@ -106,6 +106,9 @@ impl Checkpoint {
 /// The daemon keeps them in memory ([`HeaderChain`]); a device may read them from flash. Reading is all the rules need:
 /// what to write comes back as an [`Update`].
 pub trait Headers {
+    /// The block that officers named in place of the chain spec's, to start anew from; none where they did not.
+    fn anchor(&self) -> Option<Checkpoint>;
+
     /// The newest; none before the chain was opened.
     fn tip(&self) -> Option<Tip>;
 

@@ -12,7 +12,7 @@ use alys_signer_core::btc::rules::{
 };
 use alys_signer_core::btc::{
     Checkpoint, HeaderChain, Headers, LightClient, LoadError, MAX_REORG_BLOCKS, NetworkRules,
-    OPENING_HEADERS, RING_HEADERS, StoredHeaders, Tip, UnixTime, decode, encode,
+    OPENING_HEADERS, RING_HEADERS, StoredChain, StoredHeaders, Tip, UnixTime, decode, encode,
 };
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash as _;
@@ -33,6 +33,10 @@ fn height(height: u32) -> BtcHeight {
 struct Sparse(BTreeMap<u32, Header>);
 
 impl Headers for Sparse {
+    fn anchor(&self) -> Option<Checkpoint> {
+        None
+    }
+
     fn tip(&self) -> Option<Tip> {
         let (height, header) = self.0.last_key_value()?;
         Some(Tip {
@@ -565,7 +569,7 @@ fn the_ring_is_bounded_and_still_enough() {
     let bytes = postcard::to_allocvec(&stored).unwrap();
     assert!(bytes.len() <= RING_HEADERS * 80 + 8, "{}", bytes.len());
     let read: StoredHeaders = postcard::from_bytes(&bytes).unwrap();
-    assert_eq!(client.load(&read), Ok(chain));
+    assert_eq!(client.load(None, &read), Ok(chain));
 }
 
 #[test]
@@ -603,14 +607,17 @@ fn a_damaged_store_is_seen() {
     }
     let (client, chain) = miner.fed(20, 10);
     let stored = chain.stored().unwrap();
-    assert_eq!(client.load(&stored), Ok(chain));
+    assert_eq!(client.load(None, &stored), Ok(chain));
     let changed = |first: u32, change: &dyn Fn(&mut Vec<BitcoinHeaderBytes>)| {
         let mut headers = stored.headers.to_vec();
         change(&mut headers);
-        client.load(&StoredHeaders {
-            first: height(first),
-            headers: headers.try_into().unwrap(),
-        })
+        client.load(
+            None,
+            &StoredHeaders {
+                first: height(first),
+                headers: headers.try_into().unwrap(),
+            },
+        )
     };
     assert!(matches!(
         changed(0, &|headers| {
@@ -668,13 +675,13 @@ fn a_damaged_store_is_seen() {
     };
     let client = LightClient::new(miner.numbers.rules(), elsewhere, 10).unwrap();
     assert!(matches!(
-        client.load(&stored),
+        client.load(None, &stored),
         Err(LoadError::Checkpoint { found: Some(_), .. })
     ));
     let mut other = miner.fork(10);
     other.grow(15, 4);
     assert!(matches!(
-        other.client(20, 10).load(&stored),
+        other.client(20, 10).load(None, &stored),
         Err(LoadError::Checkpoint { found: Some(_), .. })
     ));
 }
@@ -688,6 +695,7 @@ fn header_pace_stops_mints_while_headers_look_withheld() {
     let judge =
         |chain: &HeaderChain, headers, now| header_pace(&rules, chain, headers, UnixTime::new(now));
     assert_eq!(judge(&chain, 36, time), Ok(()));
+    assert_eq!((MAX_FUTURE_SECONDS, MAX_LAG_SECONDS), (7_200, 10_800));
     assert_eq!(judge(&chain, 36, time + MAX_LAG_SECONDS), Ok(()));
     assert_eq!(
         rule(judge(&chain, 36, time + MAX_LAG_SECONDS + 1)),
@@ -743,4 +751,68 @@ fn parameters_that_the_ring_is_not_made_for_are_refused() {
 fn sizes() {
     // What RING_HEADERS says of its memory.
     assert_eq!(size_of::<Header>(), 80);
+}
+
+/// After a reorganisation that the policy does not let through, officers name a block of the branch that won.
+#[test]
+fn a_chain_goes_on_from_the_block_that_officers_name() {
+    let mut miner = Miner::new(Numbers::small(false));
+    miner.grow(60, 1);
+    let (client, stuck) = miner.fed(20, 10);
+    let mut other = miner.fork(40);
+    other.grow(40, 2);
+    let mut chain = stuck.clone();
+    assert_eq!(
+        rule(feed(&client, &mut chain, &other.bytes(41, 80))),
+        Rule::ReorgDepth
+    );
+
+    let mut chain = HeaderChain::anchored(other.checkpoint(45));
+    assert_eq!(client.checkpoint(&chain), other.checkpoint(45));
+    let from = client.standing(&chain).from.get();
+    assert!(45 - from + 1 >= OPENING_HEADERS.min(46), "{from}");
+    assert_eq!(
+        rule(feed(&client, &mut chain, &miner.bytes(from, 60))),
+        Rule::HeaderLink,
+        "the branch that lost"
+    );
+    assert_eq!(feed(&client, &mut chain, &other.bytes(from, 80)), Ok(true));
+    assert_eq!(chain.tip(), Some(other.tip_of()));
+    // Nothing below the anchor is given up, however much work comes.
+    let mut deeper = other.fork(44);
+    deeper.grow(80, 3);
+    let (client, mut chain) = (other.client(20, 100), chain);
+    assert_eq!(
+        rule(feed(&client, &mut chain, &deeper.bytes(45, 124))),
+        Rule::ReorgDepth
+    );
+
+    let stored = StoredChain::from(chain.clone());
+    let bytes = postcard::to_allocvec(&stored).unwrap();
+    let StoredChain::Anchored(anchor, Some(ring)) = postcard::from_bytes(&bytes).unwrap() else {
+        panic!("{stored:?}");
+    };
+    assert_eq!(client.load(Some(anchor), &ring), Ok(chain.clone()));
+    assert_eq!(HeaderChain::from(stored), chain);
+    assert!(matches!(
+        client.load(Some(miner.checkpoint(45)), &ring),
+        Err(LoadError::Checkpoint { .. })
+    ));
+    let empty = HeaderChain::anchored(other.checkpoint(45));
+    assert_eq!(HeaderChain::from(StoredChain::from(empty.clone())), empty);
+}
+
+/// States and logs of before there were anchors are read as they are.
+#[test]
+fn a_chain_without_an_anchor_is_stored_as_ever() {
+    let mut miner = Miner::new(Numbers::small(false));
+    miner.grow(30, 1);
+    let (_client, chain) = miner.fed(20, 10);
+    for chain in [chain, HeaderChain::default()] {
+        let before: Option<StoredHeaders> = chain.stored();
+        assert_eq!(
+            postcard::to_allocvec(&chain).unwrap(),
+            postcard::to_allocvec(&before).unwrap()
+        );
+    }
 }

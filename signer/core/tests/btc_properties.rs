@@ -50,7 +50,7 @@ proptest! {
         }
         prop_assert_eq!(chain.tip(), whole.tip());
         prop_assert_eq!(&chain, &whole);
-        prop_assert_eq!(client.load(&chain.stored().unwrap()), Ok(whole));
+        prop_assert_eq!(client.load(None, &chain.stored().unwrap()), Ok(whole));
         prop_assert_eq!(
             chain.median_time(miner.tip_of().height).map(|median| median.get()),
             Some(miner.median())

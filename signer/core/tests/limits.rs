@@ -326,7 +326,7 @@ fn a_policy_that_blocks_for_ever_or_limits_nothing_does_not_load() {
     );
     says(
         &|policy| policy.mint_window_seconds = Seconds::new(MAX_WINDOW_SECONDS + 1),
-        "mint_window_seconds: expected at most",
+        "mint_window_seconds: expected at most 7776000, found 7776001",
     );
     says(
         &|policy| policy.mint_window_sats = Sats::new(499_999_999),

@@ -230,6 +230,14 @@ fn only_canonical_nodes_are_read() {
         branch(&[(3, child.clone()), (1, large)], string(&[])),
         &[0x12]
     )));
+    // 31 bytes are within, 32 are not.
+    let within = |bytes| leaf(&[0x32], &vec![9; bytes]);
+    for (value, read) in [(28, true), (29, false)] {
+        let leaf = within(value);
+        assert_eq!(leaf.len(), value + 3);
+        let node = branch(&[(3, child.clone()), (1, leaf)], string(&[]));
+        assert_eq!(of_node(node, &[0x12]) == Ok(Some(vec![9; value])), read);
+    }
     // A nibble that hides behind an even path.
     for path in [[0x01, 0x12], [0x21, 0x12]] {
         assert!(shape(of_node(

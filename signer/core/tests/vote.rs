@@ -19,7 +19,7 @@ use alys_protocol::units::{
 };
 use alys_signer_core::signer::BlsIntent;
 use alys_signer_core::state::{Proposed, VoteState};
-use alys_signer_core::vote::{self, ExecutionHeader, final_of_three};
+use alys_signer_core::vote::{self, ExecutionHeader, counters, final_of_three};
 use alys_signer_core::{Decision, Durable, Persisted, Policy, Signer};
 use fixtures::{Honest, Link, bls_key, context, schnorr_key, seal, x_only};
 use proptest::prelude::*;
@@ -433,6 +433,31 @@ fn counters_of_the_cursor() {
         refused_with(|link| link.body.consumed = BoundedVec::new(vec![consumed]).unwrap()),
         Some(Rule::Counters)
     );
+}
+
+/// Within a block the cursor goes on in that block and in no other of its height.
+#[test]
+fn counters_of_a_cursor_within_a_block() {
+    let mut honest = Honest::of_four();
+    honest.grow(3);
+    let at = |height, tx, hash: [u8; 32]| {
+        move |link: &mut Link| {
+            link.header.bitcoin.height = BtcHeight::new(height);
+            link.header.bitcoin.hash = bitcoin::hashes::Hash::from_byte_array(hash);
+            link.header.bitcoin.next_tx = tx;
+        }
+    };
+    honest.extend(1, at(101, 3, [9; 32]));
+    let judged = |change: &dyn Fn(&mut Link)| {
+        let link = honest.child_of(4, 1, change);
+        let parent = &honest.links[4].header;
+        counters(&honest.chain, &link.header, parent, &link.body).map_err(|refusal| refusal.rule)
+    };
+    assert_eq!(judged(&at(101, 4, [9; 32])), Ok(()));
+    assert_eq!(judged(&at(102, 0, [8; 32])), Ok(()));
+    assert_eq!(judged(&at(101, 4, [8; 32])), Err(Rule::Counters));
+    assert_eq!(judged(&at(101, 3, [8; 32])), Err(Rule::Counters));
+    assert_eq!(judged(&at(101, 2, [9; 32])), Err(Rule::Counters));
 }
 
 #[test]

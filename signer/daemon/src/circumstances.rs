@@ -70,7 +70,7 @@ impl Circumstances {
     ) -> Result<Self, CircumstancesError> {
         let bitcoin: HeaderChain = recorder.read()?;
         if let Some(stored) = bitcoin.stored() {
-            signer.bitcoin().load(&stored)?;
+            signer.bitcoin().load(bitcoin.anchor(), &stored)?;
         }
         let clock: ClockState = recorder.read()?;
         let lease: Lease = recorder.read()?;
@@ -165,9 +165,9 @@ impl Circumstances {
     ///
     /// # Errors
     /// - [`AuditError`] where it cannot be read.
-    pub fn take_over_skips(&mut self, recorder: &Recorder) -> Result<(), AuditError> {
+    pub fn take_over(&mut self, recorder: &Recorder) -> Result<(), AuditError> {
         self.skips = recorder.read::<AdminState>()?.skips;
-        Ok(())
+        self.take_over_bitcoin(recorder)
     }
 
     /// The lease that a vote in `slot` needs beyond the one in force.

@@ -202,7 +202,7 @@ impl Engine {
             statement::judge(states, &moment, &self.officers, &said, signed, lease)
         })?;
         let lease = lease.map_err(No::Refused)?;
-        now.take_over_skips(&self.recorder)?;
+        now.take_over(&self.recorder)?;
         if let Some(lease) = lease {
             now.vouched(lease)?;
         }

@@ -17,7 +17,8 @@
 //! next_burn = 17          # one past the highest burn that any signed batch has
 //! ```
 //!
-//! or, to let batches leave a burn unpaid, `act.skip = { burn = 12 }`.
+//! or, to let batches leave a burn unpaid, `act.skip = { burn = 12 }`; or, where the signer cannot follow Bitcoin any more
+//! (a reorganisation too deep for its policy), `act.anchor = { height = 870000, hash = "..." }`.
 
 use crate::audit::entry::Inputs;
 use crate::policy_file::TrustedOfficers;
@@ -49,6 +50,7 @@ pub(crate) fn moment(signer: &Signer, inputs: &Inputs, challenge: Option<Digest>
         slot: inputs.slot,
         window: inputs.window,
         horizon_slots: signer.policy().slot_horizon_slots,
+        bitcoin_start: signer.chain().spec().bitcoin.start_height,
     }
 }
 
@@ -79,7 +81,7 @@ pub(crate) fn judge(
         })?;
     let next = obey(states, moment, officers.officers(), statement, &signers)?;
     let lease = match &statement.act {
-        Act::Pause | Act::Resume | Act::Skip(_) => None,
+        Act::Pause | Act::Resume | Act::Skip(_) | Act::Anchor(_) => None,
         Act::Fresh(vouched) => {
             // Without a counter the lease's own mark counts, for this run of the process.
             let from = freshness.outside.unwrap_or(freshness.lease.counter);

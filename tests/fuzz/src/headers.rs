@@ -104,5 +104,8 @@ fn judge(
         height = below;
     }
     // What was taken over is what a restart finds.
-    assert_eq!(client.load(&chain.stored().unwrap()).as_ref(), Ok(&*chain));
+    assert_eq!(
+        client.load(None, &chain.stored().unwrap()).as_ref(),
+        Ok(&*chain)
+    );
 }

@@ -7,6 +7,7 @@ use alys_protocol::spec::ChainSpec;
 use anyhow::{Context as _, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 impl Cluster {
     pub(super) async fn spawn_signer(&mut self, member: usize) -> anyhow::Result<()> {
@@ -66,6 +67,15 @@ impl Cluster {
     pub async fn kill_signer(&mut self, member: usize) -> anyhow::Result<()> {
         let process = slot(&mut self.signers, member)?.take();
         process.context("the signer does not run")?.kill().await
+    }
+
+    /// Aborts a signer, as a bug of its own would, and says how it ended.
+    ///
+    /// # Errors
+    /// - where it does not run, or does not end.
+    pub async fn abort_signer(&mut self, member: usize) -> anyhow::Result<ExitStatus> {
+        let process = slot(&mut self.signers, member)?.take();
+        process.context("the signer does not run")?.abort().await
     }
 
     pub(super) async fn spawn_node(&mut self, index: usize) -> anyhow::Result<()> {

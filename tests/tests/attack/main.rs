@@ -159,6 +159,7 @@ const ATTACKS: &[harness::Attack] = attacks! {
         paused_peg_outs,
         n1_a_copy_that_officers_vouched_for,
         burns_skipped_without_officers,
+        a_deep_reorganisation_and_the_block_that_officers_name,
     }
     wire {
         n1_roles_for_operations_of_others,

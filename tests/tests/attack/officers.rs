@@ -2,10 +2,12 @@
 //! steal once they paused, or vouched for a copy.
 
 use crate::burns::three;
-use crate::federation::{Changes, Federation, Setup};
+use crate::deposits::coinbase;
+use crate::federation::{CHECKPOINT, Changes, Federation, Setup, TIP};
 use crate::harness::count_refused;
 use crate::support::Officers;
 use crate::support::fixtures::pegout::{self, Plan, outpoint};
+use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::Digest;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
@@ -75,7 +77,12 @@ fn vouched(challenge: &Challenge, next_burn: u64) -> Vouched {
 pub(crate) fn n1_statements_of_those_who_may_not() {
     let mut federation = Federation::new();
     let challenge = challenge(&mut federation);
-    let acts = [Act::Pause, Act::Resume, Act::Fresh(vouched(&challenge, 0))];
+    let acts = [
+        Act::Pause,
+        Act::Resume,
+        Act::Fresh(vouched(&challenge, 0)),
+        Act::Anchor(federation.miner.checkpoint(TIP)),
+    ];
     let strangers = Officers::new();
     for act in acts {
         let said = statement(1, act);
@@ -269,4 +276,68 @@ pub(crate) fn burns_skipped_without_officers() {
         }),
     ];
     federation.refuses_payments(&payment, changes);
+}
+
+/// A reorganisation deeper than the policy's: nodes hold the signer on the branch that lost, or claim that officers named
+/// another; once they did, only what leads to their block counts.
+pub(crate) fn a_deep_reorganisation_and_the_block_that_officers_name() {
+    let mut federation = Federation::with(&Setup {
+        policy: |policy| policy.max_reorg_blocks = 12,
+        ..Setup::default()
+    });
+    federation.honest.grow(2);
+    let lost = federation.miner.clone();
+    let fork = TIP - 20;
+    federation.miner = lost.fork(fork);
+    for _block in 0..60 {
+        federation.miner.mine(federation.miner.tip().time + 240, 9);
+    }
+    let height = federation.miner.height();
+    let headers = |miner: &crate::bitcoin_kit::Miner, from, to| {
+        Request::BitcoinHeaders(BoundedVec::new(miner.bytes(from, to)).unwrap())
+    };
+    let deep = headers(&federation.miner, fork + 1, height);
+    federation.refuses(Rule::ReorgDepth, "a deep fork", deep);
+
+    let named = federation.miner.checkpoint(fork + 30);
+    let anchor = |number, checkpoint| statement(number, Act::Anchor(checkpoint));
+    let alone = says(&federation, &anchor(1, named), &[1]);
+    refuses(&mut federation, Rule::Quorum, "one officer's anchor", alone);
+    let below = federation.miner.checkpoint(CHECKPOINT - 1);
+    let below = says(&federation, &anchor(1, below), &[0, 1]);
+    refuses(&mut federation, Rule::ReorgDepth, "below the start", below);
+    accepts(&mut federation, &anchor(1, named), &[0, 1]);
+    let again = says(&federation, &anchor(1, lost.checkpoint(TIP)), &[0, 1]);
+    refuses(&mut federation, Rule::Iteration, "the branch again", again);
+
+    let mut private = federation.miner.fork(fork + 29);
+    for _block in 0..200 {
+        private.mine(private.tip().time + 60, 7);
+    }
+    let blocks = [
+        ("the branch that lost", headers(&lost, 0, TIP)),
+        ("another one", headers(&private, 0, private.height())),
+    ];
+    for (what, request) in blocks {
+        federation.refuses(Rule::HeaderLink, what, request);
+    }
+    let short = headers(&federation.miner, 0, fork + 29);
+    federation.refuses(Rule::HeaderLink, "less than to the block", short);
+    let transactions = vec![coinbase(), federation.deposit(1, 1_000_000)];
+    let block = federation.mine(transactions);
+    federation.bury(5);
+    let mint = federation.mint(&block, &[1]);
+    let (_, vote) = federation.minting(&mint);
+    federation.refuses_vote(Rule::DepositOrder, "a mint before there are headers", &vote);
+    let height = federation.miner.height();
+    let reply = federation.headers(0, height);
+    federation.stands_at_the_tip(&reply);
+    // What it was told stays with it.
+    federation.signer.stop();
+    federation.signer.start().unwrap();
+    let deeper = headers(&private, fork + 1, private.height());
+    federation.refuses(Rule::ReorgDepth, "below the block", deeper);
+    let mint = federation.mint(&block, &[1]);
+    federation.mints(&mint);
+    federation.serves();
 }

@@ -13,6 +13,7 @@
 //! | `peg` | coins go in and out, and what credits nobody is listed |
 //! | `production` | blocks, halts and their ends |
 //! | `reorganisation` | Bitcoin changes its mind, a little and too much |
+//! | `secrets` | signing keys are in no file, argument, environment and no memory but their signer's |
 //! | `surface` | what others on the machine can see and reach |
 //! | `wrong_files` | wrong certificates and chain specs |
 #![allow(
@@ -29,5 +30,6 @@ mod outsiders;
 mod peg;
 mod production;
 mod reorganisation;
+mod secrets;
 mod surface;
 mod wrong_files;

@@ -8,6 +8,7 @@ mod explain;
 pub use explain::explain;
 
 use super::{OfficerKey, Officers, quorum};
+use crate::btc::{Checkpoint, HeaderChain};
 use crate::clock::WindowTime;
 use crate::refusal::{equal, refusal};
 use crate::state::{AdminState, PegOutState, VoteState};
@@ -15,7 +16,9 @@ use crate::watermarks::Watermarks;
 use alys_protocol::bytes::Digest;
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::Refusal;
-use alys_protocol::units::{BurnSequence, ChainId, MemberId, SideHeight, Slot, StatementNumber};
+use alys_protocol::units::{
+    BtcHeight, BurnSequence, ChainId, MemberId, SideHeight, Slot, StatementNumber,
+};
 use serde::{Deserialize, Serialize};
 
 /// Slots that a floor may be beyond what a lost state can have signed: a day of 2 s. The signer is silent up to the floor,
@@ -48,6 +51,8 @@ pub enum Act {
     Fresh(Vouched),
     /// A burn need not be paid; takes a quorum, and those of enough other members.
     Skip(Skipped),
+    /// The signer's chain of Bitcoin headers starts anew from this block; takes a quorum.
+    Anchor(Checkpoint),
 }
 
 /// Which burn is skipped.
@@ -98,6 +103,8 @@ pub struct Moment {
     pub window: WindowTime,
     /// The policy's slots past the clock's that may be signed for.
     pub horizon_slots: u64,
+    /// Where the chain spec starts to look at Bitcoin.
+    pub bitcoin_start: BtcHeight,
 }
 
 /// The states that a statement reads and changes, written together.
@@ -109,12 +116,15 @@ pub struct Governed {
     pub vote: VoteState,
     /// Peg-outs.
     pub pegout: PegOutState,
+    /// Bitcoin's headers.
+    pub bitcoin: HeaderChain,
 }
 
 /// Judges a statement and gives the states after it. `signed` are the officers whose signatures of its text verify.
 ///
 /// # Errors
-/// - the first rule's refusal: `chain`, `quorum`, `iteration`, and for [`Act::Fresh`] `fresh`.
+/// - the first rule's refusal: `chain`, `quorum`, `iteration`, for [`Act::Fresh`] `fresh`, and for
+///   [`Act::Anchor`] `reorg-depth`.
 pub fn obey(
     states: &Governed,
     moment: &Moment,
@@ -127,23 +137,28 @@ pub fn obey(
         statement: statement.number,
         ..match &statement.act {
             Act::Skip(skipped) => states.admin.with_skip(skipped.burn),
-            Act::Pause | Act::Resume | Act::Fresh(_) => states.admin.clone(),
+            Act::Pause | Act::Resume | Act::Fresh(_) | Act::Anchor(_) => states.admin.clone(),
         }
     };
     let (vote, pegout) = (&states.vote, &states.pegout);
     let (vote, pegout) = match &statement.act {
         Act::Pause => (vote.clone(), pegout.with_paused(true)),
         Act::Resume => (vote.clone(), pegout.with_paused(false)),
-        Act::Skip(_) => (vote.clone(), pegout.clone()),
+        Act::Skip(_) | Act::Anchor(_) => (vote.clone(), pegout.clone()),
         Act::Fresh(vouched) => (
             vote.raised(&vouched.marks(), moment.window),
             pegout.raised(&vouched.marks(), moment.window),
         ),
     };
+    let bitcoin = match &statement.act {
+        Act::Anchor(checkpoint) => HeaderChain::anchored(*checkpoint),
+        Act::Pause | Act::Resume | Act::Fresh(_) | Act::Skip(_) => states.bitcoin.clone(),
+    };
     Ok(Governed {
         admin,
         vote,
         pegout,
+        bitcoin,
     })
 }
 
@@ -168,12 +183,13 @@ fn judge(
     )?;
     match statement.act {
         Act::Pause => any_officer(officers, signed)?,
-        Act::Resume | Act::Fresh(_) | Act::Skip(_) => quorum(officers, signed)?,
+        Act::Resume | Act::Fresh(_) | Act::Skip(_) | Act::Anchor(_) => quorum(officers, signed)?,
     }
     number(admin.statement, statement.number)?;
     match statement.act {
         Act::Pause | Act::Resume | Act::Skip(_) => Ok(()),
         Act::Fresh(vouched) => vouching(moment, &vouched),
+        Act::Anchor(checkpoint) => anchoring(moment.bitcoin_start, checkpoint.height),
     }
 }
 
@@ -238,6 +254,21 @@ fn vouching(moment: &Moment, vouched: &Vouched) -> Result<(), Refusal> {
             moment.slot, moment.horizon_slots
         ),
         vouched.slot_floor,
+    ))
+}
+
+/// A chain never starts below the block that all members agreed to start from: what is older is no deposit's.
+///
+/// # Errors
+/// - a refusal by rule `reorg-depth`.
+fn anchoring(start: BtcHeight, height: BtcHeight) -> Result<(), Refusal> {
+    if height >= start {
+        return Ok(());
+    }
+    Err(refusal(
+        Rule::ReorgDepth,
+        format_args!("a checkpoint not below the chain spec's start at height {start}"),
+        format_args!("height {height}"),
     ))
 }
 

@@ -23,7 +23,7 @@ use thiserror::Error;
 #[derive(Debug, Clone)]
 pub struct LightClient {
     rules: NetworkRules,
-    checkpoint: Checkpoint,
+    start: Checkpoint,
     max_reorg_blocks: u32,
     easiest: Target,
 }
@@ -41,14 +41,14 @@ pub struct SetupError {
 }
 
 impl LightClient {
-    /// A client that starts at `checkpoint` and takes reorganisations of up to `max_reorg_blocks`.
+    /// A client that starts at `start`, unless officers named another block, and takes reorganisations of up to `max_reorg_blocks`.
     ///
     /// # Errors
     /// - [`SetupError`] where the depth is zero or above [`MAX_REORG_BLOCKS`], or the rules' period above
     ///   [`RETARGET_HEADERS`].
     pub fn new(
         rules: NetworkRules,
-        checkpoint: Checkpoint,
+        start: Checkpoint,
         max_reorg_blocks: u32,
     ) -> Result<Self, SetupError> {
         let within = |field, found, maximum| match found {
@@ -63,7 +63,7 @@ impl LightClient {
         within("retarget period", rules.interval(), RETARGET_HEADERS)?;
         Ok(Self {
             rules,
-            checkpoint,
+            start,
             max_reorg_blocks,
             easiest: Target::from_be_bytes([0xff; 32]),
         })
@@ -81,18 +81,19 @@ impl LightClient {
         &self.rules
     }
 
-    /// The block that officers vouch for.
-    pub fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint
+    /// The block that officers vouch for: the chain's anchor, or where the chain spec starts.
+    pub fn checkpoint(&self, chain: &impl Headers) -> Checkpoint {
+        chain.anchor().unwrap_or(self.start)
     }
 
     /// Where a chain stands under these rules.
     pub fn standing(&self, chain: &impl Headers) -> Standing {
         let tip = chain.tip();
+        let checkpoint = self.checkpoint(chain).height;
         let opening = self
             .rules
-            .period_start(self.checkpoint.height)
-            .min(self.checkpoint.height.saturating_sub(OPENING_HEADERS - 1));
+            .period_start(checkpoint)
+            .min(checkpoint.saturating_sub(OPENING_HEADERS - 1));
         let from = tip.map_or(opening, |tip| {
             tip.height
                 .saturating_sub(self.max_reorg_blocks)
@@ -138,7 +139,8 @@ impl LightClient {
         if unknown.is_empty() {
             return Ok(None);
         }
-        reorg_depth(self.max_reorg_blocks, self.checkpoint.height, tip, fork)?;
+        let checkpoint = self.checkpoint(chain).height;
+        reorg_depth(self.max_reorg_blocks, checkpoint, tip, fork)?;
         let Some(hash) = chain.hash(fork) else {
             return Err(link("a kept header", fork));
         };
@@ -158,7 +160,7 @@ impl LightClient {
         headers: &[Header],
         now: Option<UnixTime>,
     ) -> Result<Update, Refusal> {
-        let Checkpoint { height, hash } = self.checkpoint;
+        let Checkpoint { height, hash } = self.checkpoint(chain);
         let first = self.standing(chain).from;
         let count = height.saturating_sub(first.get()).saturating_add(1).get();
         let split = usize::try_from(count)
@@ -281,6 +283,10 @@ fn child_height(parent: BtcHeight) -> Result<BtcHeight, Refusal> {
 }
 
 impl<H: Headers> Headers for Branch<'_, H> {
+    fn anchor(&self) -> Option<Checkpoint> {
+        self.base.anchor()
+    }
+
     fn tip(&self) -> Option<Tip> {
         Some(self.tip)
     }

@@ -1,7 +1,9 @@
 //! The best chain's newest headers in memory, what changes them, and how they are stored.
 
 use super::network::meets_bits;
-use super::{Headers, LightClient, MAX_REORG_BLOCKS, RING_HEADERS, Tip, decode, encode};
+use super::{
+    Checkpoint, Headers, LightClient, MAX_REORG_BLOCKS, RING_HEADERS, Tip, decode, encode,
+};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use alys_protocol::bounded::BoundedVec;
@@ -16,8 +18,9 @@ use thiserror::Error;
 ///
 /// What is read back is only decoded. A shell checks it once at its start, by [`LightClient::load`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(into = "Option<StoredHeaders>", from = "Option<StoredHeaders>")]
+#[serde(into = "StoredChain", from = "StoredChain")]
 pub struct HeaderChain {
+    anchor: Option<Checkpoint>,
     tip: Option<Tip>,
     headers: VecDeque<Header>,
 }
@@ -29,6 +32,17 @@ pub struct Update {
     pub(super) first: BtcHeight,
     pub(super) headers: Vec<Header>,
     pub(super) tip: Tip,
+}
+
+/// A chain as it is stored. The order is part of the encoding, whose first two are an optional ring's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoredChain {
+    /// Not opened.
+    Closed,
+    /// From the chain spec's start.
+    Open(StoredHeaders),
+    /// From a block that officers named.
+    Anchored(Checkpoint, Option<StoredHeaders>),
 }
 
 /// A ring as it is stored: consecutive headers and the height of the first.
@@ -87,15 +101,24 @@ pub enum LoadError {
     },
 }
 
-impl From<HeaderChain> for Option<StoredHeaders> {
+impl From<HeaderChain> for StoredChain {
     fn from(chain: HeaderChain) -> Self {
-        chain.stored()
+        match (chain.anchor, chain.stored()) {
+            (None, None) => Self::Closed,
+            (None, Some(ring)) => Self::Open(ring),
+            (Some(anchor), ring) => Self::Anchored(anchor, ring),
+        }
     }
 }
 
-impl From<Option<StoredHeaders>> for HeaderChain {
-    fn from(stored: Option<StoredHeaders>) -> Self {
-        stored.map_or_else(Self::default, |stored| {
+impl From<StoredChain> for HeaderChain {
+    fn from(stored: StoredChain) -> Self {
+        let (anchor, ring) = match stored {
+            StoredChain::Closed => (None, None),
+            StoredChain::Open(ring) => (None, Some(ring)),
+            StoredChain::Anchored(anchor, ring) => (Some(anchor), ring),
+        };
+        let mut chain = ring.map_or_else(Self::default, |stored| {
             let headers: VecDeque<Header> = stored.headers.iter().filter_map(decode).collect();
             let above = u32::try_from(headers.len())
                 .unwrap_or(u32::MAX)
@@ -104,12 +127,22 @@ impl From<Option<StoredHeaders>> for HeaderChain {
                 height: stored.first.saturating_add(above),
                 hash: last.block_hash(),
             });
-            Self { tip, headers }
-        })
+            Self {
+                anchor: None,
+                tip,
+                headers,
+            }
+        });
+        chain.anchor = anchor;
+        chain
     }
 }
 
 impl Headers for HeaderChain {
+    fn anchor(&self) -> Option<Checkpoint> {
+        self.anchor
+    }
+
     fn tip(&self) -> Option<Tip> {
         self.tip
     }
@@ -123,6 +156,14 @@ impl Headers for HeaderChain {
 }
 
 impl HeaderChain {
+    /// A chain that is opened anew at a block that officers name.
+    pub fn anchored(anchor: Checkpoint) -> Self {
+        Self {
+            anchor: Some(anchor),
+            ..Self::default()
+        }
+    }
+
     /// The lowest height kept; none where the chain is not opened.
     pub fn first(&self) -> Option<BtcHeight> {
         let above = u32::try_from(self.headers.len()).ok()?.checked_sub(1)?;
@@ -190,18 +231,26 @@ impl Update {
 }
 
 impl LightClient {
-    /// Reads a stored ring back and checks again that it is a chain from the checkpoint: links, work and difficulty.
+    /// Reads a stored ring back and checks again that it is a chain from the checkpoint, which is `anchor` where officers
+    /// named one: links, work and difficulty.
     ///
     /// # Errors
     /// - [`LoadError`] for the first thing that is wrong with it; it must not be used then.
-    pub fn load(&self, stored: &StoredHeaders) -> Result<HeaderChain, LoadError> {
-        let opening = self.standing(&HeaderChain::default()).from;
+    pub fn load(
+        &self,
+        anchor: Option<Checkpoint>,
+        stored: &StoredHeaders,
+    ) -> Result<HeaderChain, LoadError> {
+        let mut chain = HeaderChain {
+            anchor,
+            ..HeaderChain::default()
+        };
+        let opening = self.standing(&chain).from;
         let incomplete = LoadError::Incomplete {
             expected: opening,
             first: stored.first,
             found: stored.headers.len(),
         };
-        let mut chain = HeaderChain::default();
         let mut height = stored.first;
         for bytes in &stored.headers {
             let header = decode(bytes).ok_or(incomplete.clone())?;
@@ -233,7 +282,7 @@ impl LightClient {
         if stored.first > opening && stored.headers.len() < full {
             return Err(incomplete);
         }
-        let checkpoint = self.checkpoint();
+        let checkpoint = self.checkpoint(&chain);
         let found = chain.hash(checkpoint.height);
         // Below the ring: every header in it descends from the checkpoint, which was checked when it was opened.
         if checkpoint.height >= stored.first && found != Some(checkpoint.hash) {

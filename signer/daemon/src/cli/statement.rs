@@ -9,8 +9,10 @@ use crate::policy_file::{read_text, signatures};
 use crate::statement::parse;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::signer::{Challenge, MAX_SIGNATURE_BYTES, MAX_STATEMENT_BYTES, SignedStatement};
-use alys_protocol::units::{BurnSequence, SideHeight};
+use alys_protocol::units::{BtcHeight, BurnSequence, SideHeight};
 use alys_signer_core::admin::statement::{Act, Skipped, Statement, Vouched, explain};
+use alys_signer_core::btc::Checkpoint;
+use bitcoin::BlockHash;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,18 @@ pub enum Draft {
         #[arg(long, value_name = "NUMBER")]
         burn: u64,
     },
+    /// The signer's chain of Bitcoin headers starts anew from a block, because the signer cannot go on from what it has.
+    Anchor {
+        /// Which signer, and where to write.
+        #[command(flatten)]
+        target: Target,
+        /// The block's height; one that has many confirmations.
+        #[arg(long, value_name = "HEIGHT")]
+        height: u32,
+        /// The block's hash, as `bitcoin-cli getblockhash` prints it.
+        #[arg(long, value_name = "HASH")]
+        hash: BlockHash,
+    },
     /// The signer's state is safe from these marks on, although no outside counter shows that it is the newest.
     Fresh {
         /// Which signer, and where to write.
@@ -112,6 +126,7 @@ fn write_draft(draft: &Draft) -> Result<(), CliError> {
     let (Draft::Pause(target)
     | Draft::Resume(target)
     | Draft::Skip { target, .. }
+    | Draft::Anchor { target, .. }
     | Draft::Fresh { target, .. }) = draft;
     let challenge = ask(&target.client)?;
     let act = match draft {
@@ -119,6 +134,10 @@ fn write_draft(draft: &Draft) -> Result<(), CliError> {
         Draft::Resume(_) => Act::Resume,
         Draft::Skip { burn, .. } => Act::Skip(Skipped {
             burn: BurnSequence::new(*burn),
+        }),
+        Draft::Anchor { height, hash, .. } => Act::Anchor(Checkpoint {
+            height: BtcHeight::new(*height),
+            hash: *hash,
         }),
         Draft::Fresh {
             lock,

@@ -3,7 +3,7 @@
 use super::{Run, pick};
 use alys_protocol::bytes::{CounterTag, Digest};
 use alys_protocol::rules::Rule;
-use alys_protocol::units::{BurnSequence, SideHeight, Slot, StatementNumber};
+use alys_protocol::units::{BtcHeight, BurnSequence, SideHeight, Slot, StatementNumber};
 use alys_signer_core::Durable;
 use alys_signer_core::admin::statement::{Act, Governed, Moment, Statement, Vouched, obey};
 use alys_signer_core::admin::{OfficerKey, Officers};
@@ -26,7 +26,7 @@ impl Run {
     pub(super) fn restart(&mut self) {
         let stored = self.headers.get().stored();
         if let Some(stored) = stored {
-            let loaded = self.signer.bitcoin().load(&stored).unwrap();
+            let loaded = self.signer.bitcoin().load(None, &stored).unwrap();
             assert_eq!(&loaded, self.headers.get());
             self.headers = Durable::trust_loaded(loaded);
         }
@@ -105,6 +105,7 @@ impl Run {
             slot: Slot::new(now.slot),
             window: WindowTime::from_millis(now.window),
             horizon_slots: self.limits.horizon,
+            bitcoin_start: BtcHeight::new(0),
         };
         let (vote, pegout, paused) = match (act, &self.copy) {
             (Act::Fresh(_), Some(copy)) => copy.clone(),
@@ -120,6 +121,7 @@ impl Run {
             },
             vote,
             pegout,
+            bitcoin: self.headers.get().clone(),
         };
         let mut broken = Vec::new();
         let mut demand = |holds: bool, rule| {
@@ -148,7 +150,7 @@ impl Run {
         match act {
             Act::Pause => self.oracle.paused = true,
             Act::Resume => self.oracle.paused = false,
-            Act::Skip(_) => unreachable!("none is made here"),
+            Act::Skip(_) | Act::Anchor(_) => unreachable!("none is made here"),
             Act::Fresh(_) => {
                 self.oracle.paused = paused;
                 self.oracle.vouched(now.window, floor);

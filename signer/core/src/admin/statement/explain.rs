@@ -27,6 +27,15 @@ pub fn explain(statement: &Statement) -> String {
              one that is meant. A quorum of officers must sign.",
             burn = skipped.burn,
         ),
+        Act::Anchor(checkpoint) => format!(
+            "{to}\nBITCOIN STARTS ANEW at block {hash} of height {height}.\n\
+             The signer forgets the headers it has, and takes those that nodes feed it only where they lead to that block\n\
+             and on from it, with no reorganisation below it. Until then it signs no block that mints or moves on in\n\
+             Bitcoin; peg-outs go on. Whoever signs has seen that block at that height in Bitcoin nodes of several people, and\n\
+             knows why the signer cannot go on from what it has. A quorum of officers must sign.",
+            hash = checkpoint.hash,
+            height = checkpoint.height,
+        ),
         Act::Fresh(vouched) => format!(
             "{to}\nTHE STATE IS FRESH. It signs again although no outside counter shows that its state is the newest:\n\
              - no vote and no proposal up to slot {floor};\n\

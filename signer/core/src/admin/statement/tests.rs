@@ -5,6 +5,8 @@ use alloc::vec;
 use alys_protocol::bytes::BatchId;
 use alys_protocol::bytes::BlockId;
 use alys_protocol::units::Sats;
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash as _;
 
 const NOW: WindowTime = WindowTime::from_millis(1_000_000);
 
@@ -24,6 +26,7 @@ fn moment() -> Moment {
         slot: Slot::new(100),
         window: NOW,
         horizon_slots: 3,
+        bitcoin_start: BtcHeight::new(100),
     }
 }
 
@@ -31,8 +34,21 @@ const SKIP: Act = Act::Skip(Skipped {
     burn: BurnSequence::new(8),
 });
 
-fn acts() -> [Act; 4] {
-    [Act::Pause, Act::Resume, Act::Fresh(vouched()), SKIP]
+fn acts() -> [Act; 5] {
+    [
+        Act::Pause,
+        Act::Resume,
+        Act::Fresh(vouched()),
+        SKIP,
+        anchor(100),
+    ]
+}
+
+fn anchor(height: u32) -> Act {
+    Act::Anchor(Checkpoint {
+        height: BtcHeight::new(height),
+        hash: BlockHash::from_byte_array([7; 32]),
+    })
 }
 
 fn vouched() -> Vouched {
@@ -61,6 +77,7 @@ fn governed(last: u64) -> Governed {
         },
         vote: VoteState::default(),
         pegout: old_pegouts(),
+        bitcoin: HeaderChain::default(),
     }
 }
 
@@ -87,6 +104,7 @@ fn one_officer_pauses_and_a_quorum_does_the_rest() {
         (Act::Resume, Err(Rule::Quorum)),
         (Act::Fresh(vouched()), Err(Rule::Quorum)),
         (SKIP, Err(Rule::Quorum)),
+        (anchor(100), Err(Rule::Quorum)),
     ];
     for (act, alone) in cases {
         assert_eq!(judge(&moment(), &says(act), &one), alone, "{act:?}");
@@ -163,6 +181,19 @@ fn vouching_answers_the_open_challenge_with_a_floor_beyond_the_horizon() {
 }
 
 #[test]
+fn bitcoin_never_starts_below_the_chain_specs_block() {
+    let signed = [key(1), key(2)];
+    for (height, judged) in [
+        (0, Err(Rule::ReorgDepth)),
+        (99, Err(Rule::ReorgDepth)),
+        (100, Ok(())),
+        (u32::MAX, Ok(())),
+    ] {
+        assert_eq!(judge(&moment(), &says(anchor(height)), &signed), judged);
+    }
+}
+
+#[test]
 fn each_act_changes_its_states_and_takes_the_number() {
     let before = governed(5);
     let mut resumed = before.clone();
@@ -175,11 +206,11 @@ fn each_act_changes_its_states_and_takes_the_number() {
             assert_eq!(after.admin.policy, start.admin.policy);
             let skips = match act {
                 Act::Skip(skipped) => vec![skipped.burn],
-                Act::Pause | Act::Resume | Act::Fresh(_) => Vec::new(),
+                Act::Pause | Act::Resume | Act::Fresh(_) | Act::Anchor(_) => Vec::new(),
             };
             assert_eq!(after.admin.skips, skips);
             let (vote, pegout) = match act {
-                Act::Skip(_) => (start.vote.clone(), start.pegout.clone()),
+                Act::Skip(_) | Act::Anchor(_) => (start.vote.clone(), start.pegout.clone()),
                 Act::Pause => (start.vote.clone(), start.pegout.with_paused(true)),
                 Act::Resume => (start.vote.clone(), start.pegout.with_paused(false)),
                 Act::Fresh(vouched) => (
@@ -188,6 +219,11 @@ fn each_act_changes_its_states_and_takes_the_number() {
                 ),
             };
             assert_eq!((after.vote, after.pegout), (vote, pegout), "{act:?}");
+            let bitcoin = match act {
+                Act::Anchor(checkpoint) => HeaderChain::anchored(checkpoint),
+                Act::Pause | Act::Resume | Act::Fresh(_) | Act::Skip(_) => start.bitcoin.clone(),
+            };
+            assert_eq!(after.bitcoin, bitcoin, "{act:?}");
         }
     }
 }

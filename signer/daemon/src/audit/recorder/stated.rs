@@ -38,15 +38,18 @@ impl Recorder {
         let (admin_bytes, admin) = stored::load(&transaction)?;
         let (vote_bytes, vote) = stored::load(&transaction)?;
         let (pegout_bytes, pegout) = stored::load(&transaction)?;
+        let (bitcoin_bytes, bitcoin) = stored::load(&transaction)?;
         let states = Governed {
             admin,
             vote,
             pegout,
+            bitcoin,
         };
         let before = [
             (StateName::Admin, admin_bytes),
             (StateName::Vote, vote_bytes),
             (StateName::PegOut, pegout_bytes),
+            (StateName::Bitcoin, bitcoin_bytes),
         ];
         let mut draft = Draft {
             question,
@@ -68,6 +71,7 @@ impl Recorder {
             (StateName::Admin, stored::encode(&next.admin)?),
             (StateName::Vote, stored::encode(&next.vote)?),
             (StateName::PegOut, stored::encode(&next.pegout)?),
+            (StateName::Bitcoin, stored::encode(&next.bitcoin)?),
         ];
         draft.states = changes(self.chain, &before, &after);
         self.state(&transaction, draft, lease, &Verdict::Accepted)?;
@@ -118,8 +122,8 @@ impl Recorder {
 
 fn changes(
     chain: alys_protocol::units::ChainId,
-    before: &[(StateName, Vec<u8>); 3],
-    after: &[(StateName, Vec<u8>); 3],
+    before: &[(StateName, Vec<u8>)],
+    after: &[(StateName, Vec<u8>)],
 ) -> Vec<Changed> {
     let digest = |name, bytes: &[u8]| blob_digest(chain, BlobKind::State(name), bytes);
     before
