@@ -81,6 +81,14 @@ tags! {
     BACKUP = "alys/backup/1";
     /// What a backup shows of an officer's share, so that a wrong share is known as whose it is.
     BACKUP_SHARE = "alys/backup-share/1";
+    /// Id of a ceremony: what its members agreed on, and a nonce.
+    CEREMONY = "alys/ceremony/1";
+    /// What a member's Schnorr key signs to join a ceremony; never a transaction's digest, whose tag is `TapSighash`.
+    MEMBER_CARD = "alys/member-card/1";
+    /// What the entropy of a member's keys is mixed into.
+    KEY_POOL = "alys/key-pool/1";
+    /// The seed of one key out of that pool.
+    KEY_SEED = "alys/key-seed/1";
 }
 
 /// `tagged(t, b) = SHA256(SHA256(t) || SHA256(t) || b)` over fields added one by one.

@@ -21,6 +21,7 @@ pub mod bls;
 pub mod body;
 pub mod bounded;
 pub mod bytes;
+pub mod ceremony;
 pub mod certificate;
 pub mod execution;
 pub mod federation;

@@ -449,6 +449,8 @@ fn common(name: &str, days: u32) -> Result<CertificateParams, CaError> {
     if now.as_secs() > 200_000_000_000 {
         return Err(CaError::Clock);
     }
+    // A certificate's date has no fractions.
+    let now = Duration::from_secs(now.as_secs());
     parameters.not_before = epoch() + now.saturating_sub(BACKDATED);
     parameters.not_after = epoch() + now + validity;
     Ok(parameters)

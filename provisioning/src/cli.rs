@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ca;
+mod ceremony;
 mod passphrase;
 
 pub use arguments::{
@@ -9,10 +10,12 @@ pub use arguments::{
     PolicyCommand, RegtestArguments, SignerArguments,
 };
 pub use ca::Ca;
+pub use ceremony::CeremonyCommand;
 
 use crate::assemble::{AssembleError, assemble};
 use crate::ca::CaError;
 use crate::card::{CardError, MemberCard};
+use crate::ceremony::CeremonyError;
 use crate::check::{self, CheckError, check};
 use crate::config::{self, BitcoinConfig, ConfigError, Iteration, NodeConfig, SignerConfig};
 use crate::officer::{Officer, OfficerError, OfficersConfig};
@@ -37,6 +40,10 @@ pub enum CliError {
     Ca(#[from] CaError),
     #[error(transparent)]
     Card(#[from] CardError),
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyError),
+    #[error("--officer: expected one officer of each member, found two of {0:?}")]
+    OfficerTwice(String),
     #[error(transparent)]
     Parameters(#[from] ParametersError),
     #[error(transparent)]
@@ -72,6 +79,7 @@ pub enum CliError {
 pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Ca(command) => ca::run(command)?,
+        Command::Ceremony(command) => ceremony::run(command)?,
         Command::Parameters(ParametersOf::Regtest(arguments)) => regtest(arguments)?,
         Command::Assemble(arguments) => make_chain(arguments)?,
         Command::Check(arguments) => print(&check(&check::read(&arguments.chain)?)?)?,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ca`] | certificate authorities, and the certificates by which signers and their clients know each other |
 //! | [`parameters`], [`mod@assemble`] | the chain spec, from what the members agreed on and the cards their signers printed |
+//! | [`ceremony`] | the same step by step, each member confirming the result |
 //! | [`mod@check`] | what a chain spec means, for people to compare before genesis |
 //! | [`config`] | configuration files of signers and nodes, and the policy to start from |
 //! | [`officer`] | officers' keys and signatures |
@@ -15,6 +16,7 @@
 pub mod assemble;
 pub mod ca;
 pub mod card;
+pub mod ceremony;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -123,21 +123,37 @@ impl Officer {
     pub fn sign(&self, paper: &Paper) -> Result<PathBuf, OfficerError> {
         let mut name = paper.path().file_name().unwrap_or_default().to_owned();
         let comment = format!("{} by {}", name.to_string_lossy(), self.name);
-        let signature = minisign::sign(
-            Some(&self.public),
-            &self.secret,
-            paper.text().as_bytes(),
-            Some(&comment),
-            None,
-        )
-        .map_err(|error| OfficerError::Key {
-            path: paper.path().to_owned(),
-            error,
-        })?;
+        let bytes = paper.text().as_bytes();
         name.push(format!(".{}.{SIGNATURE_SUFFIX}", self.name));
         let path = paper.path().with_file_name(name);
-        files::write_new(&path, signature.into_string().as_bytes(), Readers::All)?;
+        self.sign_bytes(bytes, &comment, &path)?;
         Ok(path)
+    }
+
+    /// The public key, as one line of base64.
+    pub fn public_key(&self) -> String {
+        self.public.to_base64()
+    }
+
+    /// Signs what this crate made itself, into the new file `output`.
+    pub(crate) fn sign_bytes(
+        &self,
+        bytes: &[u8],
+        comment: &str,
+        output: &Path,
+    ) -> Result<(), OfficerError> {
+        let signature =
+            minisign::sign(Some(&self.public), &self.secret, bytes, Some(comment), None).map_err(
+                |error| OfficerError::Key {
+                    path: output.to_owned(),
+                    error,
+                },
+            )?;
+        Ok(files::write_new(
+            output,
+            signature.into_string().as_bytes(),
+            Readers::All,
+        )?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The arguments.
 
 use super::ca::Ca;
+use super::ceremony::CeremonyCommand;
 use crate::parameters::{MemberParameters, REGTEST_CHAIN_ID, REGTEST_MAX_BLOCKS_WITHOUT_POW};
 use alys_backup::ShareCommand;
 use alys_doctor::Doctor;
@@ -26,6 +27,9 @@ pub enum Command {
     /// Make certificate authorities; issue, renew, revoke and list certificates.
     #[command(subcommand)]
     Ca(Ca),
+    /// From agreed parameters to a live deposit address, step by step, each member confirming the result.
+    #[command(subcommand)]
+    Ceremony(CeremonyCommand),
     /// Write parameters to start from.
     #[command(subcommand)]
     Parameters(ParametersOf),
@@ -256,7 +260,7 @@ fn member(text: &str) -> Result<MemberParameters, String> {
     })
 }
 
-fn named_card(text: &str) -> Result<(String, PathBuf), String> {
+pub(super) fn named_card(text: &str) -> Result<(String, PathBuf), String> {
     text.split_once('=')
         .map(|(name, path)| (name.to_owned(), path.into()))
         .ok_or_else(|| format!("expected NAME=FILE, found {text:?}"))

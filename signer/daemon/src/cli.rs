@@ -2,6 +2,7 @@
 
 mod backup;
 mod counter;
+mod init;
 mod policy;
 mod restore;
 mod statement;
@@ -9,6 +10,7 @@ mod watermarks;
 
 pub use backup::BackupCommand;
 pub use counter::CounterCommand;
+pub use init::{CardArguments, Init};
 pub use policy::PolicyCommand;
 pub use restore::RestoreCommand;
 pub use statement::StatementCommand;
@@ -16,13 +18,14 @@ pub use watermarks::WatermarksCommand;
 
 use crate::audit::cli::{self as audit, AuditCliError, AuditCommand};
 use crate::audit::{Approval, AuditError, Recorder};
+use crate::card::CardError;
 use crate::circumstances::{Circumstances, CircumstancesError};
 use crate::config::{Config, ConfigError, CounterConfig, Overrides};
 use crate::counter::CounterError;
 use crate::engine::{Engine, unix_now};
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
-use crate::keys::{Keys, MemberCard};
+use crate::keys::EntropyError;
 use crate::passphrase::Passphrase;
 use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy};
 use crate::seal::{self, SealError, Sealer};
@@ -65,8 +68,9 @@ pub enum Command {
     Run(Run),
     /// Make keys inside this machine, seal them under a passphrase or a token's key, make an empty state, and print the member card.
     Init(Init),
-    /// Print the member card: the public keys and the proof of possession that the chain spec needs.
-    Card(ConfigFile),
+    /// Print the member card: the public keys and the proof of possession that the chain spec needs; with --ceremony the
+    /// signed card for a ceremony, as `init` printed it.
+    Card(CardArguments),
     /// Ask a running signer who it is and where it stands.
     Status(Status),
     /// Look at the policy that officers sign.
@@ -126,15 +130,6 @@ pub struct Run {
     log: Option<String>,
 }
 
-/// `init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    #[command(flatten)]
-    file: ConfigFile,
-    #[command(flatten)]
-    passphrase: PassphraseSource,
-}
-
 /// `status`.
 #[derive(Debug, Args)]
 pub struct Status {
@@ -153,6 +148,10 @@ pub enum CliError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error(transparent)]
+    Card(#[from] CardError),
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -201,11 +200,8 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Run(arguments) => serve(&arguments),
-        Command::Init(arguments) => init(&arguments),
-        Command::Card(file) => {
-            let config = Config::load(&file.config, &Overrides::default())?;
-            print(&seal::card(&config.keys)?)
-        }
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Card(arguments) => init::card(&arguments),
         Command::Status(arguments) => status(&arguments),
         Command::Policy(command) => policy::run(&command),
         Command::Audit(command) => Ok(audit::run(&command)?),
@@ -225,47 +221,6 @@ fn print<T: Serialize>(value: &T) -> Result<(), CliError> {
 
 fn say(text: &str) -> Result<(), CliError> {
     writeln!(io::stdout(), "{text}").map_err(io_error("cannot print"))
-}
-
-fn init(arguments: &Init) -> Result<(), CliError> {
-    let hardening = harden();
-    for warning in &hardening.warnings {
-        eprintln!("alys-signer: warning: {warning}");
-    }
-    let config = Config::load(&arguments.file.config, &Overrides::default())?;
-    if config.keys.exists() {
-        return Err(SealError::Exists { path: config.keys }.into());
-    }
-    let token = config.open_token()?;
-    let sealer = Sealer::for_new(&config, token.as_ref(), || {
-        Passphrase::read(arguments.passphrase.passphrase_fd, true)
-    })?;
-    let keys = Keys::generate().map_err(SealError::from)?;
-    let sealed = sealer.seal(&keys)?;
-    let card: MemberCard = keys.card();
-    // State first: keys without state cannot be used, state without keys can be made again.
-    Store::create(&config.state, &card.bls)?;
-    if let Some(counter) = config.open_counter(token.as_ref())?
-        && let Err(error) = counter.create()
-    {
-        std::fs::remove_file(&config.state).map_err(io_error(format!(
-            "cannot remove {}",
-            config.state.display()
-        )))?;
-        return Err(error.into());
-    }
-    let audit_key = crate::audit::create(&config.state, &keys)?;
-    if let Err(error) = sealed.write(&config.keys) {
-        std::fs::remove_file(&config.state).map_err(io_error(format!(
-            "cannot remove {}",
-            config.state.display()
-        )))?;
-        return Err(error.into());
-    }
-    let backend = sealer.backend().describe(hardening.locked);
-    eprintln!("alys-signer: {backend}");
-    eprintln!("alys-signer: the audit log's checkpoints will be signed by key {audit_key}");
-    print(&card)
 }
 
 fn serve(arguments: &Run) -> Result<(), CliError> {

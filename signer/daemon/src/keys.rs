@@ -1,16 +1,19 @@
 //! The member's keys in memory.
 
 mod backend;
+mod generate;
 
 pub use backend::Backend;
+pub use generate::{EntropyError, MAX_THROWS_BYTES, OfficerInput, Pool, ThrowsError};
 
 use alys_protocol::bls::{self, BlsPublicKeyBytes, BlsSignature};
+use alys_protocol::ceremony::{Card, CeremonyId};
 use alys_protocol::hash::{Tag, TaggedHasher};
 use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_signer_core::Persisted;
 use alys_signer_core::signer::{BlsIntent, SchnorrIntent};
-use bitcoin::secp256k1::{All, Keypair, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, SecretKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -64,19 +67,12 @@ impl Keys {
     /// # Errors
     /// - [`getrandom::Error`] where there is no entropy.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut seed = Zeroizing::new([0u8; 64]);
-        loop {
-            getrandom::fill(&mut *seed)?;
-            let (bls, schnorr) = seed.split_at(32);
-            // Both fail for the zero scalar and such, with a probability of 2^-128.
-            if let (Ok(bls), Ok(schnorr)) = (
-                bls::SecretKey::from_seed(bls),
-                SecretKey::from_slice(schnorr),
-            ) && let Ok(keys) = Self::new(bls, schnorr)
-            {
-                return Ok(keys);
-            }
-        }
+        let pool = Pool::gather(CeremonyId::ZERO, None, None).map_err(|error| match error {
+            EntropyError::Host(error) => error,
+            // Not asked for.
+            EntropyError::Token(_) => getrandom::Error::UNSUPPORTED,
+        })?;
+        pool.keys()
     }
 
     fn new(bls: bls::SecretKey, mut schnorr: SecretKey) -> Result<Self, getrandom::Error> {
@@ -147,6 +143,20 @@ impl Keys {
     /// Signs a persisted vote or proposal.
     pub fn sign_bls(&self, intent: Persisted<BlsIntent>) -> BlsSignature {
         intent.sign(&self.bls)
+    }
+
+    /// Signs the member's card in a ceremony: a digest under a tag of its own, so never a vote and never a transaction.
+    ///
+    /// # Errors
+    /// - [`getrandom::Error`] where there is no auxiliary randomness (BIP-340).
+    pub fn sign_card(&self, card: &Card) -> Result<SchnorrSignature, getrandom::Error> {
+        let mut randomness = Zeroizing::new([0u8; 32]);
+        getrandom::fill(&mut *randomness)?;
+        let message = Message::from_digest(card.digest().to_bytes());
+        let signature = self
+            .secp
+            .sign_schnorr_with_aux_rand(&message, &self.schnorr, &randomness);
+        Ok(SchnorrSignature::new(signature.serialize()))
     }
 
     /// Signs a persisted peg-out.

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod authority;
+pub mod card;
 pub mod circumstances;
 pub mod cli;
 pub mod config;

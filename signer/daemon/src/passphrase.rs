@@ -60,37 +60,56 @@ impl Passphrase {
     /// - [`PassphraseError`] where it cannot be read, is too short or too long, or the entries differ.
     pub fn read(fd: Option<u32>, new: bool) -> Result<Self, PassphraseError> {
         let passphrase = match fd {
-            Some(fd) => from_descriptor(fd)?,
+            Some(fd) => Self(line_of(&mut open_descriptor(fd)?, MAX_PASSPHRASE_BYTES)?),
             None => from_terminal(new)?,
         };
+        passphrase.checked(new)
+    }
+
+    /// Reads the next line of `file`.
+    ///
+    /// # Errors
+    /// - [`PassphraseError`] where it cannot be read, is too short or too long.
+    pub fn next_line(file: &mut File, new: bool) -> Result<Self, PassphraseError> {
+        Self(line_of(file, MAX_PASSPHRASE_BYTES)?).checked(new)
+    }
+
+    fn checked(self, new: bool) -> Result<Self, PassphraseError> {
         let least = if new { MIN_NEW_PASSPHRASE_BYTES } else { 1 };
-        let found = passphrase.0.len();
+        let found = self.0.len();
         if found < least || found > MAX_PASSPHRASE_BYTES {
             return Err(PassphraseError::Length { least, found });
         }
-        Ok(passphrase)
+        Ok(self)
     }
 }
 
-fn from_descriptor(fd: u32) -> Result<Passphrase, PassphraseError> {
-    // A name for an open descriptor, so that no raw descriptor has to be adopted (which would be unsafe code).
-    let mut file = File::open(format!("/dev/fd/{fd}"))?;
-    let mut bytes = Zeroizing::new([0u8; MAX_PASSPHRASE_BYTES + 1]);
-    let mut length = 0usize;
-    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        let read = file.read(rest)?;
-        let line_ends = rest.iter().take(read).any(|byte| *byte == b'\n');
-        length = length.saturating_add(read);
-        if read == 0 || line_ends {
-            break;
+/// Opens a descriptor that this process was given, by name, so that none has to be adopted (which would be unsafe code).
+///
+/// # Errors
+/// - what the file system reports.
+pub fn open_descriptor(fd: u32) -> io::Result<File> {
+    File::open(format!("/dev/fd/{fd}"))
+}
+
+/// Reads up to the next newline, byte by byte: what follows is left for the next reader, and no buffer keeps a copy.
+/// Longer lines than `most` bytes come back one byte longer, for their reader to refuse.
+///
+/// # Errors
+/// - [`PassphraseError::Read`] where the file cannot be read;
+/// - [`PassphraseError::Encoding`] where it is no UTF-8.
+pub fn line_of(file: &mut File, most: usize) -> Result<Zeroizing<String>, PassphraseError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most.saturating_add(1)));
+    let mut byte = Zeroizing::new([0u8; 1]);
+    while bytes.len() <= most && file.read(&mut *byte)? == 1 {
+        match *byte {
+            [b'\n'] => break,
+            [other] => bytes.push(other),
         }
     }
-    let line = bytes
-        .get(..length)
-        .and_then(|bytes| bytes.split(|byte| *byte == b'\n').next())
-        .unwrap_or_default();
-    let text = core::str::from_utf8(line).map_err(|_| PassphraseError::Encoding)?;
-    Ok(Passphrase::new(text.to_owned()))
+    core::str::from_utf8(&bytes)
+        .map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| PassphraseError::Encoding)
 }
 
 fn from_terminal(new: bool) -> Result<Passphrase, PassphraseError> {
