@@ -175,7 +175,7 @@ async fn signing_keys_are_nowhere_but_in_signers() {
                     .map(|form| form.split(',').next().unwrap())
                     .collect();
                 assert!(whose.iter().any(|key| key.starts_with("Schnorr")));
-                let members: BTreeSet<_> = whose.iter().map(|key| key.split(' ').last()).collect();
+                let members: BTreeSet<_> = whose.iter().map(|key| key.rsplit(' ').next()).collect();
                 assert_eq!(members.len(), 1, "{name}: {whose:?}");
             }
             None => assert_eq!(found, BTreeSet::new(), "{name}"),
