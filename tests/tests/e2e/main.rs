@@ -15,6 +15,7 @@
 //! | `reorganisation` | Bitcoin changes its mind, a little and too much |
 //! | `secrets` | signing keys are in no file, argument, environment and no memory but their signer's |
 //! | `surface` | what others on the machine can see and reach |
+//! | `tokens` | a member's token goes away and comes back |
 //! | `wrong_files` | wrong certificates and chain specs |
 #![allow(
     clippy::disallowed_methods,
@@ -32,4 +33,5 @@ mod production;
 mod reorganisation;
 mod secrets;
 mod surface;
+mod tokens;
 mod wrong_files;

@@ -3,6 +3,7 @@
 use crate::bench::{Bench, fast, paid_to};
 use aho_corasick::AhoCorasick;
 use alys_protocol::units::Sats;
+use alys_provision::ceremony::spend;
 use alys_signer::passphrase::Passphrase;
 use alys_signer::seal;
 use alys_tests::cluster::PASSPHRASE;
@@ -127,7 +128,7 @@ async fn signing_keys_are_nowhere_but_in_signers() {
     let amount = Sats::new(100_000_000);
     let recipient = user.address();
     let deposit = bench.cluster.deposit(amount, recipient.as_bytes()).await;
-    deposit.unwrap();
+    let deposit = deposit.unwrap();
     bench.mine(3).await;
     bench.credited(0, user.address(), amount).await;
     for said in [&["pause"][..], &["resume"]] {
@@ -140,6 +141,9 @@ async fn signing_keys_are_nowhere_but_in_signers() {
     bench.cluster.start_miner(0).await.unwrap();
     let payment = bench.settled(0, burns[0]).await;
     assert!(paid_to(&payment, &address) > 0);
+    // Real signers' signatures are what a ceremony's spend test asks for.
+    let report = spend::verify(bench.cluster.chain(), &deposit, &payment).unwrap();
+    assert_eq!((report.signed_by.len(), report.not_shown.len()), (3, 1));
 
     let mut secrets = Vec::new();
     for member in 0..4 {

@@ -1,0 +1,41 @@
+//! A member's token goes away while its signer runs.
+
+use crate::bench::{Bench, LIMIT, fast};
+use alys_tests::cluster::{Backend, Options};
+use std::fs;
+
+/// The signer's keys are open, so it votes on until the lease of the token's counter ends, and then signs nothing. The
+/// chain goes on without it. SoftHSM does not find a token again before its process ends: once the token is back, a
+/// restart suffices, and no officer.
+#[tokio::test]
+async fn a_lost_token_silences_one_member_until_it_is_back() {
+    const LOST: usize = 3;
+    let mut bench = Bench::start(Options {
+        backend: Backend::Pkcs11,
+        ..fast()
+    })
+    .await;
+    let node = bench.node(LOST);
+    reaches(&bench, "the member's votes", "alys_approvals_total", 0.0).await;
+
+    let folder = bench.cluster.signer_dir(LOST).unwrap().join("token");
+    let (here, away) = (folder.join("tokens"), folder.join("away"));
+    let refused = "alys_approvals_refused_total";
+    let before = node.metric(refused).await.unwrap();
+    fs::rename(&here, &away).unwrap();
+    reaches(&bench, "the signer to be silent", refused, before).await;
+    bench.more_blocks(0, 5).await;
+
+    fs::rename(&away, &here).unwrap();
+    bench.cluster.kill_signer(LOST).await.unwrap();
+    let before = node.metric("alys_approvals_total").await.unwrap();
+    bench.cluster.start_signer(LOST).await.unwrap();
+    reaches(&bench, "votes again", "alys_approvals_total", before).await;
+    bench.finish().await;
+
+    async fn reaches(bench: &Bench, what: &str, metric: &str, above: f64) {
+        let node = bench.node(LOST);
+        let look = async || Ok((node.metric(metric).await? > above).then_some(()));
+        bench.cluster.wait(what, LIMIT, look).await.unwrap();
+    }
+}
