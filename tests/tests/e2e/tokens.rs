@@ -16,24 +16,30 @@ async fn a_lost_token_silences_one_member_until_it_is_back() {
     })
     .await;
     let node = bench.node(LOST);
-    reaches(&bench, "the member's votes", "alys_approvals_total", 0.0).await;
+    reaches(
+        &mut bench,
+        "the member's votes",
+        "alys_approvals_total",
+        0.0,
+    )
+    .await;
 
     let folder = bench.cluster.signer_dir(LOST).unwrap().join("token");
     let (here, away) = (folder.join("tokens"), folder.join("away"));
     let refused = "alys_approvals_refused_total";
     let before = node.metric(refused).await.unwrap();
     fs::rename(&here, &away).unwrap();
-    reaches(&bench, "the signer to be silent", refused, before).await;
+    reaches(&mut bench, "the signer to be silent", refused, before).await;
     bench.more_blocks(0, 5).await;
 
     fs::rename(&away, &here).unwrap();
     bench.cluster.kill_signer(LOST).await.unwrap();
     let before = node.metric("alys_approvals_total").await.unwrap();
     bench.cluster.start_signer(LOST).await.unwrap();
-    reaches(&bench, "votes again", "alys_approvals_total", before).await;
+    reaches(&mut bench, "votes again", "alys_approvals_total", before).await;
     bench.finish().await;
 
-    async fn reaches(bench: &Bench, what: &str, metric: &str, above: f64) {
+    async fn reaches(bench: &mut Bench, what: &str, metric: &str, above: f64) {
         let node = bench.node(LOST);
         let look = async || Ok((node.metric(metric).await? > above).then_some(()));
         bench.cluster.wait(what, LIMIT, look).await.unwrap();
