@@ -169,6 +169,29 @@ impl Process {
     }
 }
 
+/// Runs one of our programs to its end; what it prints on standard output.
+///
+/// # Errors
+/// - where it is missing or does not succeed, with what it says.
+pub async fn run(program: &str, arguments: &[&str], input: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut child = command(program)?
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input).await?;
+    }
+    let output = child.wait_with_output().await?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{program} {arguments:?}: {said}");
+    }
+    Ok(output.stdout)
+}
+
 /// A command for one of our programs, which lies beside this one, in a process group of its own: Ctrl-C at the terminal
 /// is for the one that started it, which then stops the rest in order.
 ///

@@ -2,7 +2,7 @@
 
 use super::plan::{PASSPHRASE, node_dir};
 use super::{Cluster, text};
-use crate::process::command;
+use crate::process::run;
 use alys_provision::ca::{CERTIFICATE_DAYS, CertificateAuthority};
 use alys_provision::config::{self, Iteration, POLICY_FILE, SIGNER_CA_FILE, TLS_FOLDER};
 use alys_provision::files::{self, Readers};
@@ -43,14 +43,9 @@ fn sign(officers: &Path, policy: &Path) -> anyhow::Result<()> {
 }
 
 /// `alys-signer statement ...`.
-async fn run(arguments: &[&str]) -> anyhow::Result<()> {
-    let mut command = command("alys-signer")?;
-    let output = command.arg("statement").args(arguments).output().await?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("alys-signer statement {arguments:?}: {said}");
-    }
-    Ok(())
+async fn statement(arguments: &[&str]) -> anyhow::Result<()> {
+    let arguments = [&["statement"], arguments].concat();
+    run("alys-signer", &arguments, b"").await.map(|_| ())
 }
 
 /// The policy and its signatures.
@@ -100,13 +95,13 @@ impl Cluster {
         let (client, statement) = (text(&client_file)?, folder.join("statement.toml"));
         let path = text(&statement)?;
         let drafting = [draft, &["--client", &client, "--output", &path]].concat();
-        run(&[&["draft"], &drafting[..]].concat()).await?;
+        statement(&[&["draft"], &drafting[..]].concat()).await?;
         let paper = Paper::read(&statement)?;
         for name in OFFICERS.iter().take(officers) {
             let key = self.dir.join(OFFICERS_DIR).join(format!("{name}.key"));
             Officer::open(&key, PASSPHRASE)?.sign(&paper)?;
         }
-        run(&["submit", "--client", &client, &path]).await
+        statement(&["submit", "--client", &client, &path]).await
     }
 
     /// Gives one member's signer another policy, which the officers sign, and restarts it.

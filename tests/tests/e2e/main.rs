@@ -7,11 +7,14 @@
 //! | module | shows |
 //! |---|---|
 //! | `absence` | a node that missed 300 blocks catches up, and a fresh one syncs from genesis |
+//! | `ceremony` | members rehearse a ceremony |
+//! | `certificates` | every certificate is replaced under load, without a missed slot |
 //! | `kills` | `kill -9` of each process at each stage of a peg |
 //! | `officers` | officers pause and resume peg-outs, and skip a burn |
 //! | `outsiders` | strangers and a member that does not sign stall no peg-out |
 //! | `peg` | coins go in and out, and what credits nobody is listed |
 //! | `production` | blocks, halts and their ends |
+//! | `recovery` | a backup is proven by a drill, and a lost member comes back from it |
 //! | `reorganisation` | Bitcoin changes its mind, a little and too much |
 //! | `secrets` | signing keys are in no file, argument, environment and no memory but their signer's |
 //! | `surface` | what others on the machine can see and reach |
@@ -25,11 +28,14 @@
 
 mod absence;
 mod bench;
+mod ceremony;
+mod certificates;
 mod kills;
 mod officers;
 mod outsiders;
 mod peg;
 mod production;
+mod recovery;
 mod reorganisation;
 mod secrets;
 mod surface;
