@@ -69,7 +69,7 @@ fn judge(
     let before = chain.tip().unwrap();
     let encoded: Vec<BitcoinHeaderBytes> = batch.iter().map(encode).collect();
     let judged = client.judge(chain, &encoded, Some(LATE));
-    let expected = header_rules::judge(best, client.checkpoint().hash, batch, LATE.get());
+    let expected = header_rules::judge(best, client.checkpoint(chain).hash, batch, LATE.get());
     let update = match (judged, expected) {
         (Ok(Some(update)), Ok(Some(longer))) => {
             *best = longer;
@@ -94,7 +94,7 @@ fn judge(
     assert!(tip.height > before.height);
     assert!(update.first().get() + 10 > before.height.get());
     let checkpoint = chain.hash(BtcHeight::new(CHECKPOINT));
-    assert_eq!(checkpoint, Some(client.checkpoint().hash));
+    assert_eq!(checkpoint, Some(client.checkpoint(chain).hash));
     let mut height = tip.height;
     while let (Some(header), Some(below)) = (chain.header(height), height.checked_sub(1)) {
         assert!(header.target().is_met_by(header.block_hash()));

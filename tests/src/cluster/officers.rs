@@ -92,11 +92,11 @@ impl Cluster {
             toml::to_string(&client)?.as_bytes(),
             Readers::All,
         )?;
-        let (client, statement) = (text(&client_file)?, folder.join("statement.toml"));
-        let path = text(&statement)?;
+        let (client, file) = (text(&client_file)?, folder.join("statement.toml"));
+        let path = text(&file)?;
         let drafting = [draft, &["--client", &client, "--output", &path]].concat();
         statement(&[&["draft"], &drafting[..]].concat()).await?;
-        let paper = Paper::read(&statement)?;
+        let paper = Paper::read(&file)?;
         for name in OFFICERS.iter().take(officers) {
             let key = self.dir.join(OFFICERS_DIR).join(format!("{name}.key"));
             Officer::open(&key, PASSPHRASE)?.sign(&paper)?;

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, LIMIT, fast};
 use alys_execution::eth::BlockRef;
 use alys_protocol::units::{Sats, Wei};
-use alys_provision::ca::LIST_FILE;
+use alys_provision::ca::revocation::LIST_FILE;
 use alys_provision::config::{
     CLIENT_CRL_FILE, NODE_CREDENTIALS, SIGNER_CREDENTIALS, SIGNER_CRL_FILE, TLS_FOLDER,
 };
@@ -14,7 +14,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MEMBERS: usize = 4;
@@ -131,7 +130,7 @@ async fn votes(bench: &mut Bench, member: usize) {
 }
 
 /// Pays until it is told to stop; how many payments a block has by then.
-async fn pay(node: NodeClient, from: TestAccount, to: TestAccount, stop: Arc<AtomicBool>) -> u64 {
+async fn pay(node: NodeClient, from: &TestAccount, to: &TestAccount, stop: &AtomicBool) -> u64 {
     let mut nonce = from.nonce(&node.eth).await.unwrap();
     while !stop.load(Ordering::Relaxed) {
         let call = Call {
@@ -169,21 +168,22 @@ async fn certificates_are_replaced_without_a_missed_slot() {
     bench.mine(3).await;
     bench.credited(0, user.address(), amount).await;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = pay(bench.node(0), user.clone(), friend.clone(), stop.clone());
-    let load = tokio::spawn(load);
     let first = bench.more_blocks(0, 1).await.head.height.get();
     let refused = "alys_approvals_refused_total";
     let mut before = Vec::new();
     for member in 0..MEMBERS {
         before.push(bench.node(member).metric(refused).await.unwrap());
     }
-    for member in 0..MEMBERS {
-        rotate(&mut bench, member).await;
-    }
-    let last = bench.more_blocks(0, 1).await.head.height.get();
-    stop.store(true, Ordering::Relaxed);
-    let paid = load.await.unwrap();
+    let stop = AtomicBool::new(false);
+    let load = pay(bench.node(0), &user, &friend, &stop);
+    let rotation = async {
+        for member in 0..MEMBERS {
+            rotate(&mut bench, member).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (paid, ()) = tokio::join!(load, rotation);
+    let last = bench.status(0).await.head.height.get();
     assert!(paid >= 10);
     let node = bench.node(0);
     let balance = node.eth.balance(friend.address(), BlockRef::Latest).await;

@@ -129,12 +129,9 @@ async fn a_member_comes_back_from_its_backup() {
             fs::remove_file(path).unwrap();
         }
     }
-    let begun = run(
-        "alys-signer",
-        &["restore", "begin", "--config", text(&config)],
-        b"",
-    );
-    let begun: Value = serde_json::from_slice(&begun.await.unwrap()).unwrap();
+    let begin = ["restore", "begin", "--config", text(&config)];
+    let begun = run("alys-signer", &begin, b"").await.unwrap();
+    let begun: Value = serde_json::from_slice(&begun).unwrap();
     let to = begun["recipient"].as_str().unwrap();
     let ann = hand_over(folder, &backup, "ann", to).await;
     let cat = hand_over(folder, &backup, "cat", to).await;

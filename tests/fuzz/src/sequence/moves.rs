@@ -46,7 +46,7 @@ impl Run {
 
     fn headers(&mut self, batch: &[Header]) {
         let before = self.oracle.headers.len();
-        let checkpoint = self.signer.bitcoin().checkpoint().hash;
+        let checkpoint = self.signer.bitcoin().checkpoint(self.headers.get()).hash;
         let time = self.clocks.time;
         let expected = header_rules::judge(&self.oracle.headers, checkpoint, batch, time);
         let now = Some(UnixTime::new(time));
