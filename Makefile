@@ -17,7 +17,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make devnet ONCE=1   stop after one round trip      make devnet FRESH=1   begin a new chain"
-	@echo "  make devnet BACKEND=pkcs11   keys sealed by SoftHSM tokens, which also hold the outside counters"
+	@echo "  make devnet BACKEND=pkcs11   keys in PKCS#11 tokens: three sealed by SoftHSM, the fourth signing in our test module"
 	@echo "  make devnet ONCE=1 SLOTS=200   then measure the time between blocks over 200 slots; see target/devnet/summary.json"
 	@echo "  Caches are in \$$ALYS_CACHE (now $${ALYS_CACHE:-$$HOME/.cache/alys})."
 
@@ -46,7 +46,7 @@ bench: setup-rocksdb ## Run the benchmarks (a release build)
 ## Tests: `make test` runs these stages in this order, and any of them can be run alone:
 ## what a stage needs is installed first
 
-stages := setup fmt clippy docs deny no-std contracts unit check-packages attack fuzz-smoke e2e
+stages := setup fmt clippy docs deny no-std contracts unit firmware check-packages attack fuzz-smoke e2e
 
 .PHONY: test
 test: ## Install what is missing, then run every check and test
@@ -56,6 +56,7 @@ test: ## Install what is missing, then run every check and test
 fmt: ## Check the formatting
 	cargo fmt --all --check
 	cd tests/fuzz && cargo fmt --check
+	cd signer-firmware/boards && cargo fmt --all --check
 
 .PHONY: clippy
 clippy: setup-rocksdb ## Lint everything; a warning is an error
@@ -68,11 +69,33 @@ docs: setup-rocksdb ## Build the API documentation; a warning is an error
 .PHONY: deny
 deny: setup-tools ## Check licences, sources and banned crates of all dependencies
 	$(in_env) cargo deny --locked check bans licenses sources
+	$(in_env) cargo deny --locked --manifest-path signer-firmware/boards/Cargo.toml --config deny.toml check bans sources
 
 .PHONY: no-std
 no-std: setup-firmware ## Build what also runs on the signer's device, for the device
 	$(in_env) cargo build --locked --target thumbv8m.main-none-eabihf --no-default-features \
-		--package alys-protocol --package alys-signer-core
+		--package alys-protocol --package alys-signer-core --package alys-firmware-core
+
+# Boards are built for a microcontroller alone, so they are a workspace of their own.
+board := alys-device-mps2-an505
+firmware_build := cd signer-firmware/boards && cargo build --locked --release --target thumbv8m.main-none-eabihf
+firmware_image := $$CARGO_TARGET_DIR/thumbv8m.main-none-eabihf/release/$(board)
+
+.PHONY: firmware-image
+firmware-image: setup-firmware ## Build the signer device's image for the emulated board
+	$(in_env) $(firmware_build)
+
+.PHONY: firmware
+firmware: setup-firmware ## Lint and build the signer device's image, and test it in the emulator
+	$(in_env) cd signer-firmware/boards && cargo clippy --locked --release --target thumbv8m.main-none-eabihf -- -D warnings
+	$(in_env) $(firmware_build)
+	$(in_env) ALYS_FIRMWARE_IMAGE="$(firmware_image)" cargo test $(cargo_flags) --test emulated -- --test-threads=2
+
+.PHONY: firmware-report
+firmware-report: setup-firmware ## Measure the device's memory, instructions and flash wear into docs/device-report.md
+	$(in_env) $(firmware_build)
+	$(in_env) ALYS_FIRMWARE_IMAGE="$(firmware_image)" cargo run --locked --quiet --package alys-firmware-emulator --example firmware-report > docs/device-report.md.new
+	mv docs/device-report.md.new docs/device-report.md
 
 # forge is content when it finds no test at all; we are not.
 .PHONY: contracts
@@ -86,14 +109,15 @@ contracts: setup-contracts ## Test the contracts, and that their committed artef
 .PHONY: unit
 unit: setup-rocksdb setup-contracts setup-bitcoin setup-tools ## Run unit, property and simulator tests, and the examples in the documentation
 	$(in_env) cargo build $(cargo_flags) --all-targets
-	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not (binary(e2e) | binary(attack))'
+	$(in_env) cargo nextest run $(cargo_flags) --no-fail-fast -E 'not (binary(e2e) | binary(attack) | binary(emulated))'
 	$(in_env) cargo test $(cargo_flags) --doc
 
-# Needs root, to install into a folder with owners. It starts no service.
+# Needs root, to install into a folder with owners and to boot machines in namespaces.
 .PHONY: check-packages
-check-packages: setup-rocksdb ## Pack the programs of the tests, install them into an empty root, check what a host would get
+check-packages: setup-rocksdb setup-bitcoin ## Pack the programs of the tests, check what a host would get, and run the services on booted machines
 	$(in_env) cargo build $(cargo_flags) --all-targets
 	$(in_env) $(setup)/packages-check.sh "$$CARGO_TARGET_DIR/debug"
+	$(in_env) $(setup)/packages-boot.sh "$$CARGO_TARGET_DIR/debug"
 
 .PHONY: attack
 attack: setup-rocksdb ## Attack real signers with all the nodes of a federation; ends with the count of attacks

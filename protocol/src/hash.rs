@@ -77,6 +77,12 @@ tags! {
     TOKEN_PROBE = "alys/token-probe/1";
     /// Checksum of a freshness counter in a token.
     TOKEN_COUNTER = "alys/token-counter/1";
+    /// The short name of an end of a device's link.
+    LINK_KEY = "alys/link-key/1";
+    /// What a device commits to while it is paired.
+    LINK_COMMIT = "alys/link-commit/1";
+    /// The code that shows that nobody sits between a device and the host it is paired with.
+    LINK_CODE = "alys/link-code/1";
     /// A backup of a member's keys, as records name it.
     BACKUP = "alys/backup/1";
     /// What a backup shows of an officer's share, so that a wrong share is known as whose it is.

@@ -18,6 +18,7 @@ wanted=(
     clang libclang-dev       # bindgen, for RocksDB
     gcc-arm-none-eabi        # the C of blst for the signer's device
     libnewlib-arm-none-eabi
+    qemu-system-arm          # the device's board, emulated
     softhsm2                 # a PKCS#11 token in software, for tests and the devnet
     opensc                   # pkcs11-tool: looks into a token from outside
     dpkg-dev binutils        # our own packages: the libraries they depend on, smaller programs
@@ -25,6 +26,7 @@ wanted=(
     systemd                  # looks at their units, users and folders
     procps                   # sysctl, which they depend on
     nftables iproute2        # the signer's firewall, in network namespaces
+    mmdebstrap curl          # clean machines that our packages are installed on
 )
 # Programs that may have come from elsewhere (a version manager, another archive): the command counts, not the package.
 if ! command -v node >/dev/null; then wanted+=(nodejs); fi
@@ -32,7 +34,7 @@ if ! command -v npm >/dev/null; then wanted+=(npm); fi
 if ! command -v flock >/dev/null; then wanted+=(util-linux); fi
 
 if ! command -v apt-get >/dev/null; then
-    for command in g++ cmake pkg-config clang arm-none-eabi-gcc node npm make git xz flock; do
+    for command in g++ cmake pkg-config clang arm-none-eabi-gcc qemu-system-arm node npm make git xz flock; do
         command -v "$command" >/dev/null || missing_commands="${missing_commands:-} $command"
     done
     [ -z "${missing_commands:-}" ] && exit 0

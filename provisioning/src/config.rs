@@ -17,6 +17,7 @@ use alys_signer_client::ClientConfig;
 use alys_signer_core::Policy;
 pub use alys_signer_core::policy::Iteration;
 use alys_signer_core::policy::{PolicyFile, PolicyFormat};
+use alys_signer_pkcs11::NativeConfig;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,7 @@ pub enum CounterConfig {
     },
 }
 
-/// A PKCS#11 token whose key seals the member's keys.
+/// A PKCS#11 token whose key seals the member's keys, or which signs itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenConfig {
     /// The vendor's library.
@@ -121,6 +122,9 @@ pub struct TokenConfig {
     pub uri: String,
     /// What it does for the keys.
     pub mode: &'static str,
+    /// Its keys and mechanisms where it signs itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeConfig>,
 }
 
 /// Label of the counter's object in a token.
@@ -174,11 +178,23 @@ impl SignerConfig {
             module,
             uri,
             mode: "sealed",
+            native: None,
         });
         self.counter = CounterConfig::Pkcs11 {
             object: COUNTER_OBJECT.to_owned(),
         };
         self
+    }
+
+    /// With a PKCS#11 token that signs itself (docs/tokens.md), otherwise as [`SignerConfig::with_token`]; the key that `uri`
+    /// names seals what the signer keeps for itself.
+    #[must_use]
+    pub fn with_native_token(self, module: PathBuf, uri: String, native: NativeConfig) -> Self {
+        let mut config = self.with_token(module, uri);
+        if let Some(token) = &mut config.token {
+            (token.mode, token.native) = ("native", Some(native));
+        }
+        config
     }
 
     /// Writes [`SIGNER_FILE`] into the signer's folder.

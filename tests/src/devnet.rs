@@ -30,7 +30,7 @@ pub struct Settings {
     pub fresh: bool,
     /// `ONCE=1`: stop after the round trip.
     pub once: bool,
-    /// `BACKEND=pkcs11`: the signers have their keys sealed by SoftHSM tokens. A chain that is there has one already.
+    /// `BACKEND=pkcs11`: the signers' keys are sealed by SoftHSM tokens, the last one's sign in a token of the test module. A chain that is there has one already.
     pub backend: Option<Backend>,
     /// `SLOTS=200`: after the round trip, measure the time between blocks over so many slots.
     pub slots: Option<u64>,

@@ -174,8 +174,22 @@ impl Process {
 /// # Errors
 /// - where it is missing or does not succeed, with what it says.
 pub async fn run(program: &str, arguments: &[&str], input: &[u8]) -> anyhow::Result<Vec<u8>> {
+    run_with(program, arguments, Vec::new(), input).await
+}
+
+/// [`run`], with so much in its environment beside what this program has.
+///
+/// # Errors
+/// - those of [`run`].
+pub async fn run_with(
+    program: &str,
+    arguments: &[&str],
+    environment: Vec<(&'static str, PathBuf)>,
+    input: &[u8],
+) -> anyhow::Result<Vec<u8>> {
     let mut child = command(program)?
         .args(arguments)
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

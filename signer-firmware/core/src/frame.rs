@@ -111,7 +111,9 @@ pub struct Decoder<const N: usize> {
     state: State,
 }
 
+/// Represented so that a new decoder is all zeros: in a static it takes no room in flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum State {
     /// Between frames.
     Idle,

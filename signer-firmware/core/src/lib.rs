@@ -13,5 +13,6 @@
 
 mod crc;
 pub mod frame;
+pub mod link;
 
 pub use frame::{Decoder, FrameError, encode, encoded_length};

@@ -33,6 +33,18 @@ pub enum BackupError {
         /// What is wrong.
         error: Box<BackupError>,
     },
+    /// Nothing to make a backup of.
+    #[error(
+        "the keys are in a PKCS#11 token and never leave it (mode = \"native\"), so there is nothing that a backup could be made of: \
+         use the wrapped backup of the token's vendor, or a second token with the same keys"
+    )]
+    InToken,
+    /// Nowhere to put a backup's keys.
+    #[error(
+        "a token that signs itself (mode = \"native\") makes its own keys and takes none from a backup: \
+         restore the vendor's own backup into it, or restore these keys with mode = \"sealed\" or without a token"
+    )]
+    IntoToken,
     /// Not a backup of a known version.
     #[error("expected a backup (alys-backup/1): {0}")]
     Format(String),

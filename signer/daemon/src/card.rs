@@ -1,10 +1,10 @@
 //! The member's card in a ceremony (ADR 0014): what it says, signed by the member's Schnorr key.
 
 use crate::files::{Existing, write_durably};
-use crate::keys::{Backend, Keys, ThrowsError};
+use crate::keys::{Keys, SignError, ThrowsError};
 use crate::passphrase::PassphraseError;
 use alys_protocol::ceremony::{
-    Card, CardBackend, CardFormat, Ceremony, CeremonyId, EntropyReport, Fingerprint, SignedCard,
+    Card, CardFormat, Ceremony, CeremonyId, EntropyReport, Fingerprint, SignedCard,
 };
 use alys_signer_client::certificate::{self, Holder};
 use alys_signer_client::{ClientError, Serial};
@@ -74,9 +74,15 @@ pub enum CardError {
     /// They cannot be read.
     #[error("the officer's throws: {0}")]
     ReadThrows(#[source] PassphraseError),
-    /// No randomness for the signature.
-    #[error("the operating system gives no entropy: {0}")]
-    Entropy(#[from] getrandom::Error),
+    /// Throws for keys that nothing can be mixed into.
+    #[error(
+        "token.mode = \"native\": the token makes its keys from its own generator, and nothing can be mixed in: \
+         expected no throws, and in a ceremony --without-officer-entropy, which the card then says"
+    )]
+    NothingMixed,
+    /// It is not signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// What a card says that the keys do not know.
@@ -124,13 +130,8 @@ impl Particulars {
     /// The signed card.
     ///
     /// # Errors
-    /// - [`CardError::Entropy`] as named.
-    pub fn sign(
-        &self,
-        keys: &Keys,
-        backend: &Backend,
-        entropy: EntropyReport,
-    ) -> Result<SignedCard, CardError> {
+    /// - [`CardError::Sign`] as named.
+    pub fn sign(&self, keys: &Keys, entropy: EntropyReport) -> Result<SignedCard, CardError> {
         let public = keys.card();
         let card = Card {
             format: CardFormat::V2,
@@ -141,10 +142,7 @@ impl Particulars {
             schnorr: public.schnorr,
             signer_ca: self.signer_ca,
             client_ca: self.client_ca,
-            backend: match backend {
-                Backend::Passphrase => CardBackend::Software,
-                Backend::TokenSealed { .. } => CardBackend::Pkcs11Sealed,
-            },
+            backend: keys.backend().kind(),
             entropy,
             attestation: None,
         };

@@ -114,6 +114,11 @@ impl Circumstances {
         freshness::current(&self.freshness)
     }
 
+    /// The lease in force, and where the outside counter stood when it was read or advanced last.
+    pub const fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
     /// The chain of Bitcoin headers.
     pub fn bitcoin(&self) -> &HeaderChain {
         &self.bitcoin

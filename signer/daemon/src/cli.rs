@@ -2,14 +2,17 @@
 
 mod backup;
 mod counter;
+mod device;
 mod init;
 mod policy;
 mod restore;
+mod serving;
 mod statement;
 mod watermarks;
 
 pub use backup::BackupCommand;
 pub use counter::CounterCommand;
+pub use device::DeviceCommand;
 pub use init::{CardArguments, Init};
 pub use policy::PolicyCommand;
 pub use restore::RestoreCommand;
@@ -22,17 +25,19 @@ use crate::card::CardError;
 use crate::circumstances::{Circumstances, CircumstancesError};
 use crate::config::{Config, ConfigError, CounterConfig, Overrides};
 use crate::counter::CounterError;
+use crate::device::{RelayConfig, RequestLogError};
 use crate::engine::{Engine, unix_now};
-use crate::files::{Existing, write_durably};
 use crate::harden::harden;
 use crate::keys::EntropyError;
+use crate::metrics::Watch;
 use crate::passphrase::Passphrase;
 use crate::policy_file::{OfficersConfigError, PolicyFileError, ReadPolicy};
 use crate::seal::{self, SealError, Sealer};
 use crate::server::Server;
 use crate::store::{Store, StoreError};
-use crate::tls::{Files, TlsError, Transport};
+use crate::tls::{Files, TlsError};
 use alys_backup::BackupError;
+use alys_device_host::DeviceError;
 use alys_protocol::signer::SignerStatus;
 use alys_protocol::spec::{Chain, ChainSpec, SpecError};
 use alys_signer_client::{ClientConfig, ClientError, LinkReport, SignerClient};
@@ -41,16 +46,14 @@ use alys_signer_pkcs11::TokenError;
 use clap::{Args, Parser, Subcommand};
 use rustls::pki_types::UnixTime;
 use serde::Serialize;
+use serving::Listening;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 /// The signer of an Alys federation member: holds the keys and signs only what its rules allow.
 #[derive(Debug, Parser)]
@@ -91,6 +94,9 @@ pub enum Command {
     /// Encrypt the keys to officers, of whom k open them; prove that they do.
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Find a signer device, pair this host with it, and ask it how it stands.
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Put the keys of a backup into a fresh signer, which is silent until officers vouch for it.
     #[command(subcommand)]
     Restore(RestoreCommand),
@@ -163,6 +169,10 @@ pub enum CliError {
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    RequestLog(#[from] RequestLogError),
+    #[error(transparent)]
     AuditCommand(#[from] AuditCliError),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -208,6 +218,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Command::Statement(command) => statement::run(&command),
         Command::Counter(command) => counter::run(&command),
         Command::Backup(command) => backup::run(&command),
+        Command::Device(command) => device::run(&command),
         Command::Restore(command) => restore::run(&command),
         Command::Watermarks(command) => watermarks::run(&command),
     }
@@ -234,6 +245,9 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
             .map_err(io_error("--listen-file"))?,
         log: arguments.log.clone(),
     };
+    if let Some(config) = RelayConfig::load(&arguments.file.config, &overrides)? {
+        return device::serve(config);
+    }
     let config = Config::load(&arguments.file.config, &overrides)?;
     start_log(&config.log)?;
     let hardening = harden();
@@ -243,7 +257,7 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     let chain = read_chain(&config.chain_spec)?;
     let mut files = Files::new(config.tls.clone());
     let transport = files.read()?;
-    warn_ahead(&transport);
+    serving::warn_ahead(&transport);
     // Held until the process ends: a copy of the state must not serve a second signer with the same keys.
     let _lock = lock_keys(&config.keys)?;
     let card = seal::card(&config.keys)?;
@@ -285,82 +299,15 @@ fn serve(arguments: &Run) -> Result<(), CliError> {
     let circumstances = Circumstances::start(&recorder, &signer, counter, lease_slots)?;
     let locked = hardening.locked;
     let engine = Engine::new(signer, keys, recorder, circumstances, officers, locked);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(8)
-        .enable_all()
-        .build()
-        .map_err(io_error("cannot start the runtime"))?;
-    runtime.block_on(async {
-        // Before anybody hears that it serves: whoever stops it then finds it listening for that, too.
-        let mut terminate = signal(SignalKind::terminate()).map_err(io_error("SIGTERM"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("SIGINT"))?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(io_error("SIGHUP"))?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(io_error(format!("cannot listen on {}", config.listen)))?;
-        announce(&config, &listener)?;
-        let server = Server::new(listener, transport.clone(), engine, config.limits.clone());
-        let (stop, stopped) = watch::channel(false);
-        let renewer = server.renewer();
-        let serving = tokio::spawn(server.run(stopped));
-        let mut transport = transport;
-        let mut daily = tokio::time::interval(WARN_EVERY);
-        daily.tick().await;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => match files.read() {
-                    Ok(read) => {
-                        transport = read;
-                        renewer.renew(transport.clone());
-                        tracing::info!("certificates are read again");
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "certificates are not read again; the old ones stay");
-                    }
-                },
-                _ = daily.tick() => {}
-            }
-            warn_ahead(&transport);
-        }
-        tracing::info!("stopping: requests under way are finished");
-        stop.send_replace(true);
-        serving
-            .await
-            .map_err(|error| io_error("the server failed")(io::Error::other(error)))
+    let listening = Listening {
+        listen: config.listen,
+        listen_file: config.listen_file,
+    };
+    let watch = Watch::new(config.metrics_file, token);
+    let engine = Arc::new(engine);
+    serving::until_stopped(&listening, files, transport, |listener, transport| {
+        Server::new(listener, transport, engine.clone(), config.limits).with_watch(watch, engine)
     })
-}
-
-/// How often the log warns of what ends soon.
-const WARN_EVERY: Duration = Duration::from_secs(86_400);
-
-fn warn_ahead(transport: &Transport) {
-    for warning in transport.warnings(UnixTime::now()) {
-        tracing::warn!("{warning}");
-    }
-}
-
-fn announce(config: &Config, listener: &TcpListener) -> Result<(), CliError> {
-    #[derive(Serialize)]
-    struct Ready {
-        listening: SocketAddr,
-    }
-    let listening = listener
-        .local_addr()
-        .map_err(io_error("cannot tell the bound address"))?;
-    tracing::info!(%listening, "listening");
-    if let Some(path) = &config.listen_file {
-        write_durably(path, format!("{listening}\n").as_bytes(), Existing::Replace)
-            .map_err(io_error(format!("cannot write {}", path.display())))?;
-    }
-    let line = serde_json::to_string(&Ready { listening })
-        .map_err(|error| io_error("cannot print")(io::Error::other(error)))?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .map_err(io_error("cannot print"))
 }
 
 fn start_log(filter: &str) -> Result<(), CliError> {

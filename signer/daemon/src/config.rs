@@ -1,10 +1,14 @@
 //! The daemon's configuration: command line over environment over file, unknown keys refused.
 
+mod token;
+
+pub use token::{TokenConfig, TokenMode};
+
 use crate::audit::AuditLimits;
 use crate::counter::{FileCounter, OutsideCounter};
 use crate::policy_file::OfficersConfig;
 use alys_signer_client::KeyExchange;
-use alys_signer_pkcs11::{ObjectKind, Token, TokenCounter, TokenError, TokenUri};
+use alys_signer_pkcs11::{Token, TokenCounter, TokenError};
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -22,9 +26,9 @@ pub const ENVIRONMENT_PREFIX: &str = "ALYS_SIGNER_";
 pub struct Config {
     /// The chain spec (TOML), the same file that the nodes have.
     pub chain_spec: PathBuf,
-    /// The sealed keys that `init` makes.
+    /// The key file that `init` makes: sealed keys, or which keys of a token sign.
     pub keys: PathBuf,
-    /// The PKCS#11 token that opens the sealed keys, holds the outside counter, or both.
+    /// The PKCS#11 token that opens the sealed keys or signs itself, holds the outside counter, or both.
     #[serde(default)]
     pub token: Option<TokenConfig>,
     /// The durable state that `init` makes.
@@ -34,6 +38,9 @@ pub struct Config {
     /// File that the bound address is written to, for programs that start the signer.
     #[serde(default)]
     pub listen_file: Option<PathBuf>,
+    /// File that metrics are written to once a second, for the textfile collector of Prometheus' node exporter.
+    #[serde(default)]
+    pub metrics_file: Option<PathBuf>,
     /// Filter of the log, in `tracing`'s notation.
     #[serde(default = "default_log")]
     pub log: String,
@@ -71,51 +78,6 @@ pub struct TlsConfig {
     /// Which key exchanges are accepted.
     #[serde(default)]
     pub key_exchange: KeyExchange,
-}
-
-/// A PKCS#11 token, and what it is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// The vendor's PKCS#11 library, an absolute path.
-    pub module: PathBuf,
-    /// The token, the AES key in it (`object` or `id`), and the file with its PIN (`pin-source`).
-    pub uri: TokenUri,
-    /// What it does for the member's keys.
-    pub mode: TokenMode,
-}
-
-/// What a token does for the member's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TokenMode {
-    /// A key in it opens them, into this process's memory, where they sign.
-    Sealed,
-    /// Nothing: a passphrase opens them. The token only holds the outside counter.
-    Counter,
-}
-
-impl TokenConfig {
-    /// Finds the token and logs in.
-    ///
-    /// # Errors
-    /// - [`TokenError`] where that does not work.
-    pub fn open(&self) -> Result<Arc<Token>, TokenError> {
-        Token::open(&self.module, &self.uri)
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let uri = &self.uri;
-        match self.mode {
-            TokenMode::Sealed if uri.object.is_none() && uri.id.is_none() => {
-                Err(ConfigError::SealingKeyUnnamed)
-            }
-            TokenMode::Sealed if uri.kind.is_some_and(|it| it != ObjectKind::SecretKey) => {
-                Err(ConfigError::SealingKeyKind)
-            }
-            TokenMode::Sealed | TokenMode::Counter => Ok(()),
-        }
-    }
 }
 
 /// An outside counter, and how often it advances.
@@ -248,14 +210,25 @@ pub enum ConfigError {
     NoToken,
     /// The token's key is not named.
     #[error(
-        "configuration: token.mode = \"sealed\" needs the name of its AES key in token.uri: expected object= or id=, found neither"
+        "configuration: token.mode = \"{0}\" needs the name of its AES key in token.uri: expected object= or id=, found neither"
     )]
-    SealingKeyUnnamed,
+    SealingKeyUnnamed(&'static str),
     /// The token's key is to be something else than it can be.
     #[error(
-        "configuration: token.mode = \"sealed\" needs a secret key: expected type=secret-key in token.uri, or no type"
+        "configuration: token.mode = \"{0}\" needs a secret key: expected type=secret-key in token.uri, or no type"
     )]
-    SealingKeyKind,
+    SealingKeyKind(&'static str),
+    /// A token is to sign, and nothing says how.
+    #[error(
+        "configuration: token.mode = \"native\" needs the table [token.native] with its keys and mechanisms, found none"
+    )]
+    NoMechanisms,
+    /// Mechanisms that nothing uses.
+    #[error("configuration: [token.native] is for token.mode = \"native\", found mode \"{0}\"")]
+    Mechanisms(&'static str),
+    /// Two keys of one name.
+    #[error("configuration: token.native: expected two keys of different names, found {0:?} twice")]
+    OneKey(String),
 }
 
 impl Config {
@@ -306,6 +279,12 @@ impl Config {
         self.token.as_ref().map(TokenConfig::open).transpose()
     }
 
+    /// The token that signs itself, if there is one.
+    pub fn native(&self) -> Option<&TokenConfig> {
+        let token = self.token.as_ref();
+        token.filter(|token| token.mode == TokenMode::Native)
+    }
+
     /// The outside counter, if there is one; `token` is the one of [`Config::open_token`].
     ///
     /// # Errors
@@ -335,6 +314,7 @@ impl Config {
         for path in paths
             .into_iter()
             .chain(self.listen_file.as_mut())
+            .chain(self.metrics_file.as_mut())
             .chain(self.tls.client_crl.as_mut())
             .chain(counter)
         {
@@ -345,7 +325,7 @@ impl Config {
 }
 
 impl Limits {
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = [
             ("limits.connections", self.connections as u64),
             (

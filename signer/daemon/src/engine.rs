@@ -5,12 +5,14 @@ use crate::audit::recorder::{Audited, Recorded, TurnedAwayFor};
 use crate::audit::{AuditError, Question, Recorder, UnixMillis};
 use crate::authority::Operation;
 use crate::circumstances::{self, Circumstances, LeaseError, unix_time};
-use crate::keys::Keys;
+use crate::keys::{Keys, SignError};
 use crate::limits::Fingerprint;
+use crate::metrics::{Decisions, Standing};
 use crate::policy_file::TrustedOfficers;
 use crate::statement;
 use alys_protocol::bounded::BoundedVec;
 use alys_protocol::bytes::Digest;
+use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
     Challenge, PROTOCOL_VERSION, ProtocolError, Refusal, Reply, Request, SignedStatement,
     SignerStatus,
@@ -37,6 +39,7 @@ pub struct Engine {
     circumstances: Mutex<Circumstances>,
     officers: TrustedOfficers,
     locked_memory: bool,
+    decisions: Decisions,
 }
 
 /// Who asks.
@@ -61,6 +64,15 @@ impl From<AuditError> for No {
     }
 }
 
+impl From<SignError> for No {
+    fn from(error: SignError) -> Self {
+        tracing::error!(%error, "recorded, but not signed; nothing was released");
+        Self::Error(ProtocolError::Internal(format!(
+            "{error}; nothing was released, and the same request, byte for byte, may ask again"
+        )))
+    }
+}
+
 impl Engine {
     /// Puts the parts together.
     pub fn new(
@@ -78,6 +90,7 @@ impl Engine {
             circumstances: Mutex::new(circumstances),
             officers,
             locked_memory,
+            decisions: Decisions::default(),
         }
     }
 
@@ -88,15 +101,18 @@ impl Engine {
         let subject = subject(request);
         match self.answer(asker, body, request) {
             Ok(reply) => {
+                self.decisions.count(operation, "yes");
                 tracing::info!(%role, operation, subject, decision = "yes");
                 reply
             }
             Err(No::Refused(refusal)) => {
+                self.decisions.count(operation, refusal.rule.id());
                 tracing::warn!(%role, operation, subject, decision = "no", rule = %refusal.rule,
                     expected = refusal.expected, found = refusal.found);
                 Reply::Refused(refusal)
             }
             Err(No::Error(error)) => {
+                self.decisions.count(operation, "error");
                 tracing::warn!(%role, operation, subject, decision = "error", ?error);
                 Reply::Error(error)
             }
@@ -129,7 +145,8 @@ impl Engine {
                     self.signer.sign_proposal(state, &context, header)
                 })?;
                 let intent = released(&mut now, &question, recorded)?;
-                Ok(Reply::Signature(self.keys.sign_bls(intent)))
+                let signature = self.keys.sign_bls(intent)?;
+                Ok(Reply::Signature(signature))
             }
             Request::Approve(approve) => {
                 question.lease = now.lease_for(approve.header.slot)?;
@@ -138,7 +155,8 @@ impl Engine {
                     self.signer.approve(state, &context, approve)
                 })?;
                 let intent = released(&mut now, &question, recorded)?;
-                Ok(Reply::Signature(self.keys.sign_bls(intent)))
+                let signature = self.keys.sign_bls(intent)?;
+                Ok(Reply::Signature(signature))
             }
             Request::SignPegOut(pegout) => {
                 let randomness = randomness()?;
@@ -150,7 +168,7 @@ impl Engine {
                         .sign_peg_out(state, &context, randomness, pegout)
                 })?;
                 let intent = released(&mut now, &question, recorded)?;
-                BoundedVec::new(self.keys.sign_schnorr(intent))
+                BoundedVec::new(self.keys.sign_schnorr(intent)?)
                     .map(Reply::Shares)
                     .map_err(|error| internal(error.to_string()))
             }
@@ -227,8 +245,31 @@ impl Engine {
 
     /// Counts a request that was turned away unjudged.
     pub fn turned_away(&self, asker: Asker, reason: TurnedAwayFor) {
+        let outcome = match reason {
+            TurnedAwayFor::TooMany => Rule::Rate.id(),
+            TurnedAwayFor::Forbidden => "forbidden",
+            TurnedAwayFor::Malformed => "malformed",
+        };
+        self.decisions.count("any", outcome);
         self.recorder
             .turned_away(asker.role, asker.certificate, reason);
+    }
+
+    /// How it stands, for a monitor. Waits for a decision under way.
+    pub fn standing(&self) -> Standing {
+        let now = self.now();
+        let freshness = now.freshness();
+        Standing {
+            backend: self.keys.backend().kind(),
+            silent: now.silent().is_err(),
+            counter: freshness.outside,
+            lease: freshness.lease,
+        }
+    }
+
+    /// What it decided since its start.
+    pub const fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// What the log needs about once a second. Blocks on the disk.
@@ -352,7 +393,7 @@ pub(crate) fn subject_digest(request: &Request) -> Option<Digest> {
 }
 
 /// What a request is about, in words.
-fn subject(request: &Request) -> String {
+pub(crate) fn subject(request: &Request) -> String {
     let header = |header: &alys_protocol::header::Header| {
         format!(
             "block {} height {} slot {}",

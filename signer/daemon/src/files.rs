@@ -1,8 +1,8 @@
-//! Files that survive a power cut, and that nobody else reads.
+//! Files that survive a power cut and that nobody else reads; and one kind that everybody may read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Whether a file may replace one of the same name.
@@ -43,6 +43,26 @@ pub fn write_durably(path: &Path, bytes: &[u8], existing: Existing) -> io::Resul
     File::open(&directory)?.sync_all()
 }
 
+/// Replaces a file of mode 0644 as a whole: a reader finds the old one or the new one. It need not survive a power cut.
+///
+/// # Errors
+/// - whatever the file system reports.
+pub fn write_visible(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        // Whatever the process's mask takes away.
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(bytes)?;
+        std::fs::rename(&temporary, path)
+    };
+    written().inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -57,7 +77,20 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_visible_file_is_replaced_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("signer.prom");
+        for text in ["one", "two"] {
+            write_visible(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(write_visible(&directory.path().join("none/file"), b"x").is_err());
+    }
 
     #[test]
     fn a_file_is_private_and_not_replaced_by_accident() {

@@ -1,19 +1,24 @@
-//! The member's keys in memory.
+//! The member's keys, in this process's memory or in a token.
 
 mod backend;
 mod generate;
+mod native;
+mod software;
 
 pub use backend::Backend;
 pub use generate::{EntropyError, MAX_THROWS_BYTES, OfficerInput, Pool, ThrowsError};
+pub(crate) use native::LOCAL_SECRET_BYTES;
+pub use native::NativeKeys;
+pub use software::SoftwareKeys;
 
-use alys_protocol::bls::{self, BlsPublicKeyBytes, BlsSignature};
-use alys_protocol::ceremony::{Card, CeremonyId};
+use alys_protocol::bls::{BlsPublicKeyBytes, BlsSignature};
+use alys_protocol::ceremony::Card;
 use alys_protocol::hash::{Tag, TaggedHasher};
 use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
 use alys_signer_core::Persisted;
 use alys_signer_core::signer::{BlsIntent, SchnorrIntent};
-use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, SecretKey};
+use alys_signer_pkcs11::TokenError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -38,129 +43,98 @@ pub struct MemberCard {
 #[error("expected two secret scalars of 32 bytes each")]
 pub struct KeyError;
 
-/// The member's secret keys. Not `Clone`, never printed, wiped when dropped.
-///
-/// They sign only what the core has persisted.
-pub struct Keys {
-    bls: bls::SecretKey,
-    schnorr: Keypair,
-    secp: Secp256k1<All>,
-    backend: Backend,
+/// Keys that did not sign. Nothing is released; the state still says that it was, so that the same request, byte for byte,
+/// may ask again.
+#[derive(Debug, Error)]
+pub enum SignError {
+    /// The token that holds them.
+    #[error("the token that holds the keys did not sign: {0}")]
+    Token(#[from] TokenError),
+    /// No auxiliary randomness (BIP-340).
+    #[error("the operating system gives no entropy: {0}")]
+    Entropy(#[from] getrandom::Error),
 }
 
-impl core::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Keys(..)")
+/// A member's keys. They sign only what the core has persisted, and a card.
+#[derive(Debug)]
+pub enum Keys {
+    /// Here.
+    Software(Box<SoftwareKeys>),
+    /// In a token, which signs itself.
+    Native(Box<NativeKeys>),
+}
+
+impl From<SoftwareKeys> for Keys {
+    fn from(keys: SoftwareKeys) -> Self {
+        Self::Software(Box::new(keys))
     }
 }
 
-impl Drop for Keys {
-    fn drop(&mut self) {
-        // The BLS key wipes itself; secp256k1 leaves it to its holder, and promises no more than its best effort.
-        self.schnorr.non_secure_erase();
+impl From<NativeKeys> for Keys {
+    fn from(keys: NativeKeys) -> Self {
+        Self::Native(Box::new(keys))
     }
 }
 
 impl Keys {
-    /// Makes keys from the operating system's entropy.
-    ///
-    /// # Errors
-    /// - [`getrandom::Error`] where there is no entropy.
-    pub fn generate() -> Result<Self, getrandom::Error> {
-        let pool = Pool::gather(CeremonyId::ZERO, None, None).map_err(|error| match error {
-            EntropyError::Host(error) => error,
-            // Not asked for.
-            EntropyError::Token(_) => getrandom::Error::UNSUPPORTED,
-        })?;
-        pool.keys()
-    }
-
-    fn new(bls: bls::SecretKey, mut schnorr: SecretKey) -> Result<Self, getrandom::Error> {
-        let mut secp = Secp256k1::new();
-        let mut seed = Zeroizing::new([0u8; 32]);
-        getrandom::fill(&mut *seed)?;
-        // Blinds the multiplication against side channels.
-        secp.seeded_randomize(&seed);
-        let keypair = Keypair::from_secret_key(&secp, &schnorr);
-        schnorr.non_secure_erase();
-        Ok(Self {
-            bls,
-            schnorr: keypair,
-            secp,
-            backend: Backend::Passphrase,
-        })
-    }
-
-    /// Reads what [`Keys::to_secret_bytes`] wrote.
-    ///
-    /// # Errors
-    /// - [`KeyError`] where the bytes are no two scalars, or no entropy is there to blind them.
-    pub fn from_secret_bytes(bytes: &[u8; SECRET_BYTES]) -> Result<Self, KeyError> {
-        let (bls, schnorr) = bytes.split_first_chunk::<32>().ok_or(KeyError)?;
-        let bls = bls::SecretKey::from_bytes(bls).map_err(|_| KeyError)?;
-        let schnorr = SecretKey::from_slice(schnorr).map_err(|_| KeyError)?;
-        Self::new(bls, schnorr).map_err(|_| KeyError)
-    }
-
-    /// The secret scalars, to be sealed.
-    pub fn to_secret_bytes(&self) -> Zeroizing<[u8; SECRET_BYTES]> {
-        let mut bytes = Zeroizing::new([0u8; SECRET_BYTES]);
-        let (bls, schnorr) = bytes.split_at_mut(32);
-        bls.copy_from_slice(&*self.bls.to_bytes());
-        let secret = Zeroizing::new(self.schnorr.secret_bytes());
-        schnorr.copy_from_slice(&*secret);
-        bytes
-    }
-
-    /// Says what keeps them; software keys under a passphrase unless said otherwise.
-    #[must_use]
-    pub fn held_by(mut self, backend: Backend) -> Self {
-        self.backend = backend;
-        self
-    }
-
     /// What keeps them.
     pub const fn backend(&self) -> &Backend {
-        &self.backend
+        match self {
+            Self::Software(keys) => keys.backend(),
+            Self::Native(keys) => keys.backend(),
+        }
     }
 
     /// The public side.
     pub fn card(&self) -> MemberCard {
-        let (schnorr, _parity) = self.schnorr.x_only_public_key();
-        MemberCard {
-            bls: self.bls.public_key().to_bytes(),
-            bls_possession: self.bls.prove_possession(),
-            schnorr: SchnorrPublicKeyBytes::new(schnorr.serialize()),
+        match self {
+            Self::Software(keys) => keys.card(),
+            Self::Native(keys) => keys.card().clone(),
         }
     }
 
-    /// A secret that follows from the secret keys, another one for each tag: what is sealed under it opens whenever they do.
+    /// A secret that whoever opens the keys has, another one for each tag: what is sealed under it opens whenever they do.
     pub fn derive(&self, tag: Tag) -> Zeroizing<[u8; 32]> {
-        let secret = self.to_secret_bytes();
-        Zeroizing::new(TaggedHasher::without_chain(tag).fixed(&*secret).finish())
+        let hasher = TaggedHasher::without_chain(tag);
+        Zeroizing::new(match self {
+            Self::Software(keys) => hasher.fixed(&*keys.to_secret_bytes()).finish(),
+            Self::Native(keys) => hasher.fixed(keys.local_secret()).finish(),
+        })
     }
 
     /// Signs a persisted vote or proposal.
-    pub fn sign_bls(&self, intent: Persisted<BlsIntent>) -> BlsSignature {
-        intent.sign(&self.bls)
+    ///
+    /// # Errors
+    /// - [`SignError::Token`] where a token fails.
+    pub fn sign_bls(&self, intent: Persisted<BlsIntent>) -> Result<BlsSignature, SignError> {
+        Ok(match self {
+            Self::Software(keys) => keys.sign_bls(intent),
+            Self::Native(keys) => keys.bls().sign_vote(intent)?,
+        })
+    }
+
+    /// Signs a persisted peg-out: all inputs or none.
+    ///
+    /// # Errors
+    /// - [`SignError::Token`] where a token fails.
+    pub fn sign_schnorr(
+        &self,
+        intent: Persisted<SchnorrIntent>,
+    ) -> Result<Vec<SchnorrSignature>, SignError> {
+        Ok(match self {
+            Self::Software(keys) => keys.sign_schnorr(intent),
+            Self::Native(keys) => keys.schnorr().sign_peg_out(intent)?,
+        })
     }
 
     /// Signs the member's card in a ceremony: a digest under a tag of its own, so never a vote and never a transaction.
     ///
     /// # Errors
-    /// - [`getrandom::Error`] where there is no auxiliary randomness (BIP-340).
-    pub fn sign_card(&self, card: &Card) -> Result<SchnorrSignature, getrandom::Error> {
-        let mut randomness = Zeroizing::new([0u8; 32]);
-        getrandom::fill(&mut *randomness)?;
-        let message = Message::from_digest(card.digest().to_bytes());
-        let signature = self
-            .secp
-            .sign_schnorr_with_aux_rand(&message, &self.schnorr, &randomness);
-        Ok(SchnorrSignature::new(signature.serialize()))
-    }
-
-    /// Signs a persisted peg-out.
-    pub fn sign_schnorr(&self, intent: Persisted<SchnorrIntent>) -> Vec<SchnorrSignature> {
-        intent.sign(&self.secp, &self.schnorr)
+    /// - [`SignError`] as its variants say.
+    pub fn sign_card(&self, card: &Card) -> Result<SchnorrSignature, SignError> {
+        Ok(match self {
+            Self::Software(keys) => keys.sign_card(card)?,
+            Self::Native(keys) => keys.schnorr().sign_card(card)?,
+        })
     }
 }

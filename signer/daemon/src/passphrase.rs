@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -84,11 +85,16 @@ impl Passphrase {
     }
 }
 
-/// Opens a descriptor that this process was given, by name, so that none has to be adopted (which would be unsafe code).
+/// Opens a descriptor that this process was given. All but standard input by name, so that none has to be adopted (which
+/// would be unsafe code): what is behind it must be readable for this process's user.
 ///
 /// # Errors
 /// - what the file system reports.
 pub fn open_descriptor(fd: u32) -> io::Result<File> {
+    if fd == 0 {
+        // Also where another user opened it, as for `runuser`.
+        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    }
     File::open(format!("/dev/fd/{fd}"))
 }
 

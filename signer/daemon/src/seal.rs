@@ -1,24 +1,27 @@
-//! The sealed key file: the two secret scalars, encrypted under what opens them.
+//! The key file: secrets, encrypted under what opens them.
 //!
-//! | version | opened by | cipher |
-//! |---|---|---|
-//! | 1 | a passphrase, by argon2id (RFC 9106) | XChaCha20-Poly1305 |
-//! | 2 | a PKCS#11 token, by an AES-256 key that does not leave it | AES-GCM |
+//! | version | secrets | opened by | cipher |
+//! |---|---|---|---|
+//! | 1 | the two scalars | a passphrase, by argon2id (RFC 9106) | XChaCha20-Poly1305 |
+//! | 2 | the two scalars | a PKCS#11 token, by an AES-256 key that does not leave it | AES-GCM |
+//! | 3 | one that opens the audit log's key; the scalars are in the token | the same | AES-GCM |
 //!
 //! The file is JSON. Its header is the associated data, so that nobody swaps the public keys or weakens the parameters
 //! unseen.
 
+mod native;
 mod passphrase;
 mod token;
 
+pub use native::NativeSeal;
 pub use passphrase::{Kdf, open, seal};
 pub use token::TokenSeal;
 
 use crate::config::{Config, TokenConfig, TokenMode};
 use crate::files::{Existing, write_durably};
-use crate::keys::{Backend, Keys, MemberCard};
+use crate::keys::{Backend, Keys, MemberCard, SoftwareKeys};
 use crate::passphrase::{Passphrase, PassphraseError};
-use alys_signer_pkcs11::{Token, TokenError};
+use alys_signer_pkcs11::{NativeConfig, Token, TokenError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,7 +50,7 @@ pub enum SealError {
         path: PathBuf,
     },
     /// Not a key file of a known version.
-    #[error("key file {path}: expected {FORMAT} version 1 or 2, found {found}", path = path.display())]
+    #[error("key file {path}: expected {FORMAT} version 1, 2 or 3, found {found}", path = path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -63,7 +66,7 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
     },
-    /// Sealed in the other way than the configuration says.
+    /// Sealed in another way than the configuration says.
     #[error("key file {path}: the configuration says that it is opened by {expected}, but it is by {found}", path = path.display())]
     Opener {
         /// The file.
@@ -92,6 +95,23 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
     },
+    /// The token has another key than the file says.
+    #[error("key file {path}: expected the token's {kind} key to be {expected}, found {found}", path = path.display())]
+    OtherKey {
+        /// The file.
+        path: PathBuf,
+        /// Which of the two.
+        kind: &'static str,
+        /// By the file.
+        expected: String,
+        /// In the token.
+        found: String,
+    },
+    /// Keys from outside, for a token that makes its own.
+    #[error(
+        "a token that signs itself (mode = \"native\" in [token]) makes its keys itself and takes none from outside"
+    )]
+    MakesItsOwn,
     /// No passphrase.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
@@ -110,6 +130,8 @@ pub enum Sealer {
     Passphrase(Passphrase),
     /// A key in a token.
     Token(TokenSeal),
+    /// A token that signs itself.
+    Native(NativeSeal),
 }
 
 impl Sealer {
@@ -122,73 +144,99 @@ impl Sealer {
         token: Option<&Arc<Token>>,
         ask: impl FnOnce() -> Result<Passphrase, PassphraseError>,
     ) -> Result<Self, SealError> {
-        match sealing(config, token) {
-            Some((token, config)) => Ok(Self::Token(TokenSeal::for_new(token, config)?)),
-            None => Ok(Self::Passphrase(ask()?)),
-        }
+        Ok(match opener(config, token) {
+            Opener::Token(token, config) => Self::Token(TokenSeal::for_new(token, config)?),
+            Opener::Native(token, config, native) => {
+                Self::Native(NativeSeal::for_new(token, config, native)?)
+            }
+            Opener::Passphrase => Self::Passphrase(ask()?),
+        })
     }
 
     /// For the key file of the configuration: what `ask` returns, or the token's key.
     ///
     /// # Errors
-    /// - [`SealError::Opener`] where the file was sealed in the other way, before anything is asked;
+    /// - [`SealError::Opener`] where the file was sealed in another way, before anything is asked;
     /// - [`SealError::Io`], [`SealError::Format`], [`SealError::Passphrase`], [`SealError::TokenOpen`] as named.
     pub fn for_file(
         config: &Config,
         token: Option<&Arc<Token>>,
         ask: impl FnOnce() -> Result<Passphrase, PassphraseError>,
     ) -> Result<Self, SealError> {
-        match (read(&config.keys)?, sealing(config, token)) {
-            (SealedFile::Token(file), Some((token, sealing))) => {
+        let path = &config.keys;
+        match (read(path)?, opener(config, token)) {
+            (SealedFile::Token(file), Opener::Token(token, sealing)) => {
                 TokenSeal::existing(token, sealing)
                     .map(Self::Token)
-                    .map_err(|error| file.not_opened(&config.keys, error))
+                    .map_err(|error| file.not_opened(path, error))
             }
-            (SealedFile::Passphrase(_), None) => Ok(Self::Passphrase(ask()?)),
-            (file, _) => Err(file.opened_otherwise(&config.keys)),
+            (SealedFile::Native(file), Opener::Native(token, sealing, native)) => {
+                NativeSeal::existing(token, sealing, native)
+                    .map(Self::Native)
+                    .map_err(|error| file.not_opened(path, error))
+            }
+            (SealedFile::Passphrase(_), Opener::Passphrase) => Ok(Self::Passphrase(ask()?)),
+            (file, opener) => Err(file.opened_otherwise(path, opener.name())),
         }
     }
 
-    /// The contents of a key file.
+    /// The keys as they are held from then on, and the contents of their file.
     ///
     /// # Errors
-    /// - [`SealError`] as [`seal`] and [`TokenSeal::seal`] have it.
-    pub fn seal(&self, keys: &Keys) -> Result<SealedText, SealError> {
-        match self {
-            Self::Passphrase(passphrase) => passphrase::sealed(keys, passphrase, Kdf::default()),
-            Self::Token(token) => token.seal(keys),
-        }
+    /// - [`SealError::MakesItsOwn`] where the token signs itself;
+    /// - [`SealError`] otherwise as [`seal`] and [`TokenSeal::seal`] have it.
+    pub fn seal(&self, keys: SoftwareKeys) -> Result<(Keys, SealedText), SealError> {
+        let (backend, text) = match self {
+            Self::Passphrase(passphrase) => (
+                Backend::Passphrase,
+                passphrase::sealed(&keys, passphrase, Kdf::default())?,
+            ),
+            Self::Token(token) => (token.backend().clone(), token.seal(&keys)?),
+            Self::Native(_) => return Err(SealError::MakesItsOwn),
+        };
+        Ok((keys.held_by(backend).into(), text))
     }
 
     /// Opens a key file.
     ///
     /// # Errors
-    /// - [`SealError`] as [`open`] and [`TokenSeal::open`] have it.
+    /// - [`SealError`] as [`open`], [`TokenSeal::open`] and [`NativeSeal::open`] have it.
     pub fn open(&self, path: &Path) -> Result<Keys, SealError> {
-        match self {
-            Self::Passphrase(passphrase) => open(path, passphrase),
-            Self::Token(token) => token.open(path),
-        }
+        Ok(match self {
+            Self::Passphrase(passphrase) => open(path, passphrase)?.into(),
+            Self::Token(token) => token.open(path)?.into(),
+            Self::Native(token) => token.open(path)?.into(),
+        })
     }
+}
 
-    /// What it is, for `status`.
-    pub fn backend(&self) -> Backend {
+/// What is to open a key file, by the configuration.
+enum Opener<'a> {
+    Passphrase,
+    Token(Arc<Token>, &'a TokenConfig),
+    Native(Arc<Token>, &'a TokenConfig, &'a NativeConfig),
+}
+
+impl Opener<'_> {
+    const fn name(&self) -> &'static str {
         match self {
-            Self::Passphrase(_) => Backend::Passphrase,
-            Self::Token(token) => token.backend().clone(),
+            Self::Passphrase => "a passphrase (no mode = \"sealed\" or \"native\" in [token])",
+            Self::Token(..) => "a token (mode = \"sealed\" in [token])",
+            Self::Native(..) => "a token that signs itself (mode = \"native\" in [token])",
         }
     }
 }
 
-fn sealing<'a>(
-    config: &'a Config,
-    token: Option<&Arc<Token>>,
-) -> Option<(Arc<Token>, &'a TokenConfig)> {
-    config
-        .token
-        .as_ref()
-        .filter(|config| config.mode == TokenMode::Sealed)
-        .and_then(|config| Some((Arc::clone(token?), config)))
+fn opener<'a>(config: &'a Config, token: Option<&Arc<Token>>) -> Opener<'a> {
+    let (Some(config), Some(token)) = (&config.token, token) else {
+        return Opener::Passphrase;
+    };
+    match (config.mode, &config.native) {
+        (TokenMode::Sealed, _) => Opener::Token(Arc::clone(token), config),
+        (TokenMode::Native, Some(native)) => Opener::Native(Arc::clone(token), config, native),
+        // Native mode without mechanisms is no configuration.
+        (TokenMode::Native, None) | (TokenMode::Counter, _) => Opener::Passphrase,
+    }
 }
 
 /// What is to be written into a key file.
@@ -231,26 +279,22 @@ pub fn card(path: &Path) -> Result<MemberCard, SealError> {
     Ok(match read(path)? {
         SealedFile::Passphrase(file) => file.into_card(),
         SealedFile::Token(file) => file.into_card(),
+        SealedFile::Native(file) => file.into_card(),
     })
 }
 
 enum SealedFile {
     Passphrase(passphrase::File),
     Token(token::File),
+    Native(native::File),
 }
 
 impl SealedFile {
-    fn opened_otherwise(&self, path: &Path) -> SealError {
-        let passphrase = "a passphrase";
-        let (expected, found) = match self {
-            Self::Passphrase(_) => (
-                "a token (mode = \"sealed\" in [token])",
-                passphrase.to_owned(),
-            ),
-            Self::Token(file) => (
-                "a passphrase (no mode = \"sealed\" in [token])",
-                file.sealed_under(),
-            ),
+    fn opened_otherwise(&self, path: &Path, expected: &'static str) -> SealError {
+        let found = match self {
+            Self::Passphrase(_) => "a passphrase".to_owned(),
+            Self::Token(file) => file.sealed_under(),
+            Self::Native(file) => file.held_by(),
         };
         SealError::Opener {
             path: path.to_owned(),
@@ -294,6 +338,9 @@ fn read(path: &Path) -> Result<SealedFile, SealError> {
             .map_err(malformed),
         (FORMAT, token::VERSION) => serde_json::from_str(&text)
             .map(SealedFile::Token)
+            .map_err(malformed),
+        (FORMAT, native::VERSION) => serde_json::from_str(&text)
+            .map(SealedFile::Native)
             .map_err(malformed),
         (other, version) => Err(format(format!("{other:?} version {version}"))),
     }

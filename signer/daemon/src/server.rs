@@ -5,6 +5,7 @@ use crate::authority::{self, Operation};
 use crate::config::Limits;
 use crate::engine::{Asker, Engine};
 use crate::limits::{Admission, LogThrottle, RateLimiter};
+use crate::metrics::Watch;
 use crate::tls::{Identity, IdentityError, Transport, WARN_DAYS};
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{
@@ -25,17 +26,48 @@ use tokio_rustls::server::TlsStream;
 /// How often the log has its turn: a refusal is durable that long after it was given.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Who answers what the transport lets through. All of it may block.
+pub trait Answers: core::fmt::Debug + Send + Sync + 'static {
+    /// Answers a request that its sender may make; `body` is what it was read from.
+    fn handle(&self, asker: Asker, body: &[u8], request: &Request) -> Reply;
+    /// Counts a request that was turned away unjudged.
+    fn turned_away(&self, asker: Asker, reason: TurnedAwayFor);
+    /// What is to be done about once a second.
+    fn tick(&self);
+    /// The orderly end, after the last request.
+    fn close(&self);
+}
+
+impl Answers for Engine {
+    fn handle(&self, asker: Asker, body: &[u8], request: &Request) -> Reply {
+        Self::handle(self, asker, body, request)
+    }
+
+    fn turned_away(&self, asker: Asker, reason: TurnedAwayFor) {
+        Self::turned_away(self, asker, reason);
+    }
+
+    fn tick(&self) {
+        Self::tick(self);
+    }
+
+    fn close(&self) {
+        Self::close(self);
+    }
+}
+
 /// A server that is ready to run.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    watch: Option<(Watch, Arc<Engine>)>,
 }
 
 struct Shared {
     /// A new one ends the connections under the one before.
     transport: watch::Sender<Transport>,
-    engine: Arc<Engine>,
+    engine: Arc<dyn Answers>,
     limits: Limits,
     rate: RateLimiter,
     strangers: LogThrottle,
@@ -90,19 +122,27 @@ impl Server {
     pub fn new(
         listener: TcpListener,
         transport: Transport,
-        engine: Engine,
+        engine: Arc<dyn Answers>,
         limits: Limits,
     ) -> Self {
         Self {
             listener,
             shared: Arc::new(Shared {
                 transport: watch::Sender::new(transport),
-                engine: Arc::new(engine),
+                engine,
                 rate: RateLimiter::new(&limits),
                 strangers: LogThrottle::default(),
                 limits,
             }),
+            watch: None,
         }
+    }
+
+    /// Has `watch` look at `engine` once a second.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Watch, engine: Arc<Engine>) -> Self {
+        self.watch = Some((watch, engine));
+        self
     }
 
     /// What changes the certificates while it serves.
@@ -115,6 +155,9 @@ impl Server {
         let connections = u32::try_from(self.shared.limits.connections).unwrap_or(u32::MAX);
         let slots = Arc::new(Semaphore::new(connections as usize));
         let keeper = tokio::spawn(keep_log(self.shared.engine.clone(), stop.clone()));
+        let watcher = self
+            .watch
+            .map(|(watch, engine)| tokio::spawn(keep_watch(watch, engine, stop.clone())));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -151,6 +194,11 @@ impl Server {
         if let Err(error) = closing.await {
             tracing::error!(%error, "the audit log ends without a checkpoint");
         }
+        if let Some(watcher) = watcher
+            && let Err(error) = watcher.await
+        {
+            tracing::error!(%error, "the watch was cut short");
+        }
     }
 }
 
@@ -167,7 +215,7 @@ impl Renewer {
 }
 
 /// Gives the log its turn until `stop` becomes true.
-async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+async fn keep_log(engine: Arc<dyn Answers>, mut stop: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -179,6 +227,35 @@ async fn keep_log(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
         if let Err(error) = tokio::task::spawn_blocking(move || engine.tick()).await {
             tracing::error!(%error, "the audit log was not kept");
         }
+    }
+}
+
+/// Gives the watch its turn until `stop` becomes true. A token that hangs holds up nothing else.
+async fn keep_watch(mut watch: Watch, engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_over = tokio::select! {
+            _ = every.tick() => false,
+            _ = stop.wait_for(|stop| *stop) => true,
+        };
+        let engine = engine.clone();
+        let turn = tokio::task::spawn_blocking(move || {
+            if is_over {
+                watch.end();
+            } else {
+                watch.turn(&engine);
+            }
+            watch
+        });
+        watch = match turn.await {
+            Ok(watch) if !is_over => watch,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "the watch was cut short");
+                return;
+            }
+        };
     }
 }
 

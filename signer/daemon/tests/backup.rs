@@ -17,7 +17,7 @@ use alys_protocol::units::{BurnSequence, SideHeight, Slot, StatementNumber};
 use alys_signer::audit::open_state;
 use alys_signer::audit::replay::replay;
 use alys_signer::audit::verify::{Expectations, verify};
-use alys_signer::keys::{Keys, MemberCard};
+use alys_signer::keys::{MemberCard, SoftwareKeys};
 use alys_signer_client::{ClientError, SignerClient};
 use alys_signer_core::admin::statement::{Act, Vouched};
 use serde_json::Value;
@@ -358,7 +358,7 @@ fn a_restore_that_is_wrong_leaves_nothing() {
     std::fs::set_permissions(&session, std::fs::Permissions::from_mode(0o600)).unwrap();
 
     // A backup of another member; one that says to be of this one, made by two officers who have other keys.
-    let stranger = Keys::generate().unwrap();
+    let stranger = SoftwareKeys::generate().unwrap();
     let card = stranger.card();
     let chain = &rig.honest.chain;
     let ours = Backup::read(&rig.path("backup")).unwrap().header().clone();

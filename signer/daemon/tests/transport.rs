@@ -641,7 +641,12 @@ fn ends_soon(params: &mut CertificateParams) {
 async fn hang_up(running: &support::Running, times: usize) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(running.pid()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
-    let read = || running.log().matches("read again").count();
+    let read = || {
+        let log = running.log();
+        // A line that is being written is not there yet.
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        whole.matches("read again").count()
+    };
     while read() < times {
         tokio::task::yield_now().await;
     }

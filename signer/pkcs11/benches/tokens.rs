@@ -14,13 +14,10 @@ use alys_signer_pkcs11::{
 use alys_test_pkcs11_module as module;
 use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
 use criterion::Criterion;
-use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
-use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::Attribute;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
-use support::{make_token, open, raw, session, softhsm, test_module};
+use support::{make_token, open, raw, softhsm, test_module};
 
 const MESSAGE: [u8; 32] = [7; 32];
 
@@ -49,29 +46,22 @@ fn sealed(criterion: &mut Criterion, folder: &Path) {
 }
 
 fn native(criterion: &mut Criterion, folder: &Path) {
-    let module = raw(&test_module());
-    let session = session(&module, make_token(&module, "alys"));
-    for (number, label) in [
-        (module::GENERATE_SCHNORR, "wallet"),
-        (module::GENERATE_BLS, "vote"),
-    ] {
-        let number = MechanismType::new_vendor_defined(number.into()).unwrap();
-        let mechanism = VendorDefinedMechanism::new::<[u64; 0]>(number, None);
-        let template = [Attribute::Label(label.into()), Attribute::Token(true)];
-        session
-            .generate_key_pair(&Mechanism::VendorDefined(mechanism), &template, &template)
-            .unwrap();
-    }
-    let key = |object: &str, mechanism: u32, parameter: Vec<u64>| NativeKeyConfig {
+    make_token(&raw(&test_module()), "alys");
+    let mechanism = |number, parameter| VendorMechanism::new(number, parameter).unwrap();
+    let key = |object: &str, sign, generate| NativeKeyConfig {
         object: object.to_owned(),
-        sign: VendorMechanism::new(mechanism, parameter).unwrap(),
+        sign,
+        generate: Some(mechanism(generate, vec![])),
     };
+    let vote = mechanism(module::SIGN_BLS, vec![module::BLS_SIGNATURE]);
+    let wallet = mechanism(module::SIGN_SCHNORR, vec![]);
     let config = NativeConfig {
-        schnorr: key("wallet", module::SIGN_SCHNORR, vec![]),
-        bls: key("vote", module::SIGN_BLS, vec![module::BLS_SIGNATURE]),
-        bls_possession: None,
+        schnorr: key("wallet", wallet, module::GENERATE_SCHNORR),
+        bls: key("vote", vote, module::GENERATE_BLS),
+        bls_possession: Some(mechanism(module::SIGN_BLS, vec![module::BLS_POSSESSION])),
     };
     let token = open(&test_module(), folder);
+    config.generate(&token).unwrap();
 
     let mut group = criterion.benchmark_group("BIP-340");
     let secp = Secp256k1::new();
@@ -90,7 +80,7 @@ fn native(criterion: &mut Criterion, folder: &Path) {
     });
     let schnorr = SchnorrKey::open(token.clone(), &config.schnorr).unwrap();
     group.bench_function("native, test module: sign and verify", |bencher| {
-        bencher.iter(|| schnorr.sign(black_box(&MESSAGE)).unwrap());
+        bencher.iter(|| schnorr.probe().unwrap());
     });
     group.finish();
 
@@ -105,7 +95,7 @@ fn native(criterion: &mut Criterion, folder: &Path) {
     });
     let voting = BlsKey::open(token, &config).unwrap();
     group.bench_function("native, test module: sign and verify", |bencher| {
-        bencher.iter(|| voting.sign(black_box(&MESSAGE)).unwrap());
+        bencher.iter(|| voting.probe().unwrap());
     });
 }
 

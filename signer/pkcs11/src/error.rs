@@ -18,6 +18,21 @@ pub enum PinState {
     Locked,
 }
 
+impl PinState {
+    /// Every state, for a metric that has one series for each.
+    pub const ALL: [Self; 4] = [Self::Fine, Self::CountLow, Self::FinalTry, Self::Locked];
+
+    /// The metric's label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::CountLow => "count-low",
+            Self::FinalTry => "final-try",
+            Self::Locked => "locked",
+        }
+    }
+}
+
 impl std::fmt::Display for PinState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -5,129 +5,29 @@
 //! verifies by the protocol's own rules. Every later signature is verified before it is returned as well (BIP-340,
 //! "Default Signing"), which also keeps a signature that a fault spoilt from telling anything about the key.
 //!
+//! What is signed is never the caller's bytes: a decision that the durable state records ([`Persisted`]), a member's card,
+//! a proof of possession, or a probe.
+//!
 //! The probe signs `tagged("alys/token-probe/1", random)`. What members vote on is a tagged hash under other tags, and
 //! what moves bitcoin is one under `TapSighash`: a probe that is also one of these is a collision of SHA-256.
+
+mod config;
+
+pub use config::{NativeConfig, NativeKeyConfig, VendorMechanism};
 
 use crate::error::TokenError;
 use crate::object::{Key, KeyName};
 use crate::token::Token;
 use alys_protocol::bls::{self, BlsPublicKeyBytes, BlsSignature};
+use alys_protocol::ceremony::Card;
 use alys_protocol::hash::{self, TaggedHasher};
 use alys_protocol::signer::SchnorrSignature;
 use alys_protocol::spec::SchnorrPublicKeyBytes;
+use alys_signer_core::Persisted;
+use alys_signer_core::signer::{BlsIntent, SchnorrIntent};
 use bitcoin::secp256k1::{Message, Secp256k1, VerifyOnly, XOnlyPublicKey, schnorr};
-use cryptoki::mechanism::vendor_defined::{CKM_VENDOR_DEFINED, VendorDefinedMechanism};
-use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Longest parameter, in words.
-const MAX_PARAMETER_WORDS: usize = 4;
-
-/// The two keys of a member, and how its token signs with them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NativeConfig {
-    /// The Bitcoin wallet's key, BIP-340.
-    pub schnorr: NativeKeyConfig,
-    /// The key that votes, BLS12-381 with minimal public keys.
-    pub bls: NativeKeyConfig,
-    /// Signs the BLS key itself under the ciphersuite's other domain, to prove its possession; only a ceremony needs it.
-    #[serde(default)]
-    pub bls_possession: Option<VendorMechanism>,
-}
-
-/// One key, and how its token signs with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NativeKeyConfig {
-    /// Label of both the private and the public key.
-    pub object: String,
-    /// Signs 32 bytes.
-    pub sign: VendorMechanism,
-}
-
-/// A vendor-defined mechanism: a number of the vendor's range, and its parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, try_from = "RawMechanism", into = "RawMechanism")]
-pub struct VendorMechanism {
-    number: MechanismType,
-    parameter: Vec<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMechanism {
-    /// `CKM_VENDOR_DEFINED` (0x80000000) or above.
-    mechanism: u32,
-    /// The parameter as machine words (`CK_ULONG`), at most four. Pointers cannot be written down.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    parameter: Vec<u64>,
-}
-
-impl TryFrom<RawMechanism> for VendorMechanism {
-    type Error = TokenError;
-
-    fn try_from(raw: RawMechanism) -> Result<Self, TokenError> {
-        Self::new(raw.mechanism, raw.parameter)
-    }
-}
-
-impl From<VendorMechanism> for RawMechanism {
-    fn from(mechanism: VendorMechanism) -> Self {
-        Self {
-            // It was one when it was made.
-            mechanism: u32::try_from(*mechanism.number).unwrap_or(u32::MAX),
-            parameter: mechanism.parameter,
-        }
-    }
-}
-
-impl VendorMechanism {
-    /// A mechanism by its number and its parameter's machine words.
-    ///
-    /// # Errors
-    /// - [`TokenError::Mechanism`] where the number is not a vendor's, or the parameter longer than four words.
-    pub fn new(mechanism: u32, parameter: Vec<u64>) -> Result<Self, TokenError> {
-        let number = MechanismType::new_vendor_defined(mechanism.into()).map_err(|_| {
-            TokenError::Mechanism {
-                expected: "a number of at least CKM_VENDOR_DEFINED, 0x80000000",
-                found: format!("{mechanism:#x}, below {CKM_VENDOR_DEFINED:#x}"),
-            }
-        })?;
-        if parameter.len() > MAX_PARAMETER_WORDS {
-            return Err(TokenError::Mechanism {
-                expected: "a parameter of at most four words",
-                found: parameter.len().to_string(),
-            });
-        }
-        Ok(Self { number, parameter })
-    }
-
-    fn mechanism(&self) -> Mechanism<'_> {
-        // The bindings take a parameter of a fixed size.
-        let vendor = match self.parameter.as_slice() {
-            [] => None,
-            words => sized::<1>(self.number, words)
-                .or_else(|| sized::<2>(self.number, words))
-                .or_else(|| sized::<3>(self.number, words))
-                .or_else(|| sized::<4>(self.number, words)),
-        };
-        Mechanism::VendorDefined(
-            vendor.unwrap_or_else(|| VendorDefinedMechanism::new::<[u64; 0]>(self.number, None)),
-        )
-    }
-}
-
-fn sized<const WORDS: usize>(
-    number: MechanismType,
-    words: &[u64],
-) -> Option<VendorDefinedMechanism<'_>> {
-    <&[u64; WORDS]>::try_from(words)
-        .ok()
-        .map(|words| VendorDefinedMechanism::new(number, Some(words)))
-}
 
 /// A private key in a token, and the public key beside it.
 #[derive(Debug)]
@@ -138,15 +38,68 @@ struct Pair {
 }
 
 impl Pair {
-    fn open(token: Arc<Token>, label: &str) -> Result<Self, TokenError> {
-        let pair = Self {
+    fn named(token: Arc<Token>, label: &str) -> Self {
+        Self {
             token,
             private: Key::new(ObjectClass::PRIVATE_KEY, KeyName::label(label)),
             public: Key::new(ObjectClass::PUBLIC_KEY, KeyName::label(label)),
-        };
+        }
+    }
+
+    fn open(token: Arc<Token>, label: &str) -> Result<Self, TokenError> {
+        let pair = Self::named(token, label);
         pair.token
             .with(|link| pair.private.find(link).map(|_| ()))?;
         Ok(pair)
+    }
+
+    /// That no key has the name.
+    fn check_free(&self) -> Result<(), TokenError> {
+        self.token.with(|link| {
+            for key in [&self.private, &self.public] {
+                if key.count(link)? > 0 {
+                    return Err(TokenError::KeyExists {
+                        token: link.token(),
+                        key: key.describe(),
+                    });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes both keys inside the token; the private one can neither be shown nor wrapped.
+    fn generate(&self, label: &str, mechanism: &VendorMechanism) -> Result<(), TokenError> {
+        let name = KeyName::label(label);
+        let mut public = name.attributes();
+        public.extend([
+            Attribute::Token(true),
+            Attribute::Private(false),
+            Attribute::Verify(true),
+        ]);
+        let mut private = name.attributes();
+        private.extend([
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Sign(true),
+            Attribute::Decrypt(false),
+            Attribute::Unwrap(false),
+            Attribute::Derive(false),
+        ]);
+        self.check_free()?;
+        self.token.with(|link| {
+            let mechanism = mechanism.mechanism();
+            let made = link
+                .session
+                .generate_key_pair(&mechanism, &public, &private);
+            link.check(made).map(|_handles| ())
+        })
+    }
+
+    fn generated_inside(&self) -> Result<bool, TokenError> {
+        self.token.with(|link| self.private.generated_inside(link))
     }
 
     /// `CKA_EC_POINT`, bare or, as the standard has it, in a DER octet string.
@@ -194,6 +147,39 @@ impl Pair {
             key: self.private.describe(),
             found,
         }
+    }
+}
+
+impl NativeConfig {
+    /// Makes those keys in the token whose configuration says how; both or none, as far as can be known before. Keys
+    /// that are there stay.
+    ///
+    /// # Errors
+    /// - [`TokenError::Mechanism`] where the possession of a new voting key could not be proven;
+    /// - [`TokenError::KeyExists`] where a key has one of the names;
+    /// - [`TokenError`] otherwise where the token fails. A key that was made before it did is there.
+    pub fn generate(&self, token: &Arc<Token>) -> Result<(), TokenError> {
+        self.possession()?;
+        let wanted: Vec<_> = [&self.schnorr, &self.bls]
+            .into_iter()
+            .filter_map(|key| {
+                let pair = Pair::named(Arc::clone(token), &key.object);
+                Some((pair, &key.object, key.generate.as_ref()?))
+            })
+            .collect();
+        wanted.iter().try_for_each(|(pair, ..)| pair.check_free())?;
+        wanted
+            .iter()
+            .try_for_each(|(pair, label, mechanism)| pair.generate(label, mechanism))
+    }
+
+    fn possession(&self) -> Result<&VendorMechanism, TokenError> {
+        self.bls_possession
+            .as_ref()
+            .ok_or_else(|| TokenError::Mechanism {
+                expected: "bls_possession in the configuration",
+                found: "none".to_owned(),
+            })
     }
 }
 
@@ -255,12 +241,38 @@ impl SchnorrKey {
         SchnorrPublicKeyBytes::new(self.public.serialize())
     }
 
-    /// Signs 32 bytes and verifies the signature. The caller answers for what they are.
+    /// Whether the token made it and never could give it away. False for a key that was brought from outside.
+    ///
+    /// # Errors
+    /// - [`TokenError`] where the token cannot be asked.
+    pub fn generated_inside(&self) -> Result<bool, TokenError> {
+        self.pair.generated_inside()
+    }
+
+    /// Signs a persisted peg-out, each input. The token draws its own auxiliary randomness (BIP-340), so a repeat has other
+    /// signatures of the same messages.
     ///
     /// # Errors
     /// - [`TokenError::Signature`] where the token returns something else;
-    /// - [`TokenError`] otherwise where it fails.
-    pub fn sign(&self, message: &[u8; 32]) -> Result<SchnorrSignature, TokenError> {
+    /// - [`TokenError`] otherwise where it fails; the caller has no signature then, not even of some inputs.
+    pub fn sign_peg_out(
+        &self,
+        intent: Persisted<SchnorrIntent>,
+    ) -> Result<Vec<SchnorrSignature>, TokenError> {
+        let sighashes = intent.sighashes().iter();
+        sighashes.map(|sighash| self.sign(sighash)).collect()
+    }
+
+    /// Signs a member's card: a digest under a tag of its own, so never a vote and never a transaction.
+    ///
+    /// # Errors
+    /// - those of [`SchnorrKey::sign_peg_out`].
+    pub fn sign_card(&self, card: &Card) -> Result<SchnorrSignature, TokenError> {
+        self.sign(&card.digest().to_bytes())
+    }
+
+    /// Signs 32 bytes and verifies the signature. The caller answers for what they are.
+    fn sign(&self, message: &[u8; 32]) -> Result<SchnorrSignature, TokenError> {
         let bytes = self.pair.sign::<64>(&self.sign, message)?;
         schnorr::Signature::from_slice(&bytes)
             .and_then(|signature| {
@@ -277,7 +289,7 @@ impl SchnorrKey {
     /// Signs a test message, to show at start that the mechanism is BIP-340 with this key.
     ///
     /// # Errors
-    /// - those of [`SchnorrKey::sign`].
+    /// - those of [`SchnorrKey::sign_peg_out`].
     pub fn probe(&self) -> Result<(), TokenError> {
         self.sign(&probe_message()?).map(|_| ())
     }
@@ -287,8 +299,7 @@ impl SchnorrKey {
 #[derive(Debug)]
 pub struct BlsKey {
     pair: Pair,
-    sign: VendorMechanism,
-    possession: Option<VendorMechanism>,
+    config: NativeConfig,
     public: bls::PublicKey,
 }
 
@@ -309,8 +320,7 @@ impl BlsKey {
             })?;
         Ok(Self {
             pair,
-            sign: config.bls.sign.clone(),
-            possession: config.bls_possession.clone(),
+            config: config.clone(),
             public,
         })
     }
@@ -320,13 +330,26 @@ impl BlsKey {
         self.public.to_bytes()
     }
 
-    /// Signs 32 bytes and verifies the signature. The caller answers for what they are.
+    /// Whether the token made it and never could give it away. False for a key that was brought from outside.
+    ///
+    /// # Errors
+    /// - [`TokenError`] where the token cannot be asked.
+    pub fn generated_inside(&self) -> Result<bool, TokenError> {
+        self.pair.generated_inside()
+    }
+
+    /// Signs a persisted vote or proposal.
     ///
     /// # Errors
     /// - [`TokenError::Signature`] where the token returns something else;
     /// - [`TokenError`] otherwise where it fails.
-    pub fn sign(&self, message: &[u8; 32]) -> Result<BlsSignature, TokenError> {
-        let signature = BlsSignature::new(self.pair.sign::<96>(&self.sign, message)?);
+    pub fn sign_vote(&self, intent: Persisted<BlsIntent>) -> Result<BlsSignature, TokenError> {
+        self.sign(intent.message())
+    }
+
+    /// Signs 32 bytes and verifies the signature. The caller answers for what they are.
+    fn sign(&self, message: &[u8; 32]) -> Result<BlsSignature, TokenError> {
+        let signature = BlsSignature::new(self.pair.sign::<96>(&self.config.bls.sign, message)?);
         self.public
             .verify(message, &signature)
             .map_err(|error| self.pair.refuted(error.to_string()))?;
@@ -340,12 +363,7 @@ impl BlsKey {
     /// - [`TokenError::Signature`] where the token returns something else;
     /// - [`TokenError`] otherwise where it fails.
     pub fn prove_possession(&self) -> Result<BlsSignature, TokenError> {
-        let Some(mechanism) = &self.possession else {
-            return Err(TokenError::Mechanism {
-                expected: "bls_possession in the configuration",
-                found: "none".to_owned(),
-            });
-        };
+        let mechanism = self.config.possession()?;
         let key = self.public_key();
         let proof = BlsSignature::new(self.pair.sign::<96>(mechanism, key.as_bytes())?);
         self.public
@@ -357,7 +375,7 @@ impl BlsKey {
     /// Signs a test message, to show at start that the mechanism is the protocol's BLS with this key.
     ///
     /// # Errors
-    /// - those of [`BlsKey::sign`].
+    /// - those of [`BlsKey::sign_vote`].
     pub fn probe(&self) -> Result<(), TokenError> {
         self.sign(&probe_message()?).map(|_| ())
     }

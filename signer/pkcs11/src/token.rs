@@ -31,7 +31,7 @@ struct State {
     /// Counts links, so that handles of an older one are not used with a newer one.
     links: u64,
     failures: u64,
-    last_error: Option<String>,
+    last_error: Option<(Condition, String)>,
 }
 
 /// A session with the token, logged in.
@@ -50,7 +50,7 @@ pub struct Health {
     pub token: String,
     /// Whether it works, or why not: asked of the token just now.
     pub condition: Condition,
-    /// What it says about its PIN; none where it is not there.
+    /// What it says about its PIN, which it says before anybody logs in; none where it is not there.
     pub pin: Option<PinState>,
     /// Sessions that were opened after the first one.
     pub reconnections: u64,
@@ -58,6 +58,8 @@ pub struct Health {
     pub failures: u64,
     /// What failed last, in words. It may be over: see `condition`.
     pub last_error: Option<String>,
+    /// The class of that.
+    pub last_condition: Option<Condition>,
 }
 
 impl fmt::Debug for Token {
@@ -95,18 +97,26 @@ impl Token {
             let info = link.check(self.module.get_token_info(link.slot))?;
             Ok((link.name.clone(), pin_state(&info)))
         });
-        let state = self.lock();
         let (token, pin) = match &alive {
             Ok((name, pin)) => (name.clone(), Some(*pin)),
-            Err(_) => (self.uri.to_string(), None),
+            Err(_) => {
+                let found = self.find().ok();
+                (
+                    self.uri.to_string(),
+                    found.map(|(_, info)| pin_state(&info)),
+                )
+            }
         };
+        let state = self.lock();
+        let (last_condition, last_error) = state.last_error.clone().unzip();
         Health {
             token,
             condition: alive.map_or_else(|error| error.condition(), |_| Condition::Ready),
             pin,
             reconnections: state.links.saturating_sub(1),
             failures: state.failures,
-            last_error: state.last_error.clone(),
+            last_error,
+            last_condition,
         }
     }
 
@@ -131,7 +141,7 @@ impl Token {
         }
         if let Err(error) = &outcome {
             state.failures = state.failures.saturating_add(1);
-            state.last_error = Some(error.to_string());
+            state.last_error = Some((error.condition(), error.to_string()));
         }
         outcome
     }

@@ -6,34 +6,31 @@ mod support;
 
 use alys_protocol::bls;
 use alys_protocol::bytes::CounterTag;
+use alys_protocol::ceremony::{
+    Card, CardBackend, CardFormat, CeremonyId, EntropyReport, Fingerprint,
+};
 use alys_signer_core::freshness::CounterMark;
 use alys_signer_pkcs11::{
-    BlsKey, Condition, NativeConfig, PinState, SchnorrKey, Token, TokenCounter, TokenError,
+    BlsKey, Condition, KeyName, NativeConfig, PinState, SchnorrKey, SealingKey, Token,
+    TokenCounter, TokenError,
 };
 use alys_test_pkcs11_module as module;
 use bitcoin::secp256k1::{Message, Secp256k1, XOnlyPublicKey, schnorr};
-use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
-use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::Attribute;
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use support::{
-    PIN, in_child, make_token, module_folder, open, pin_file, raw, session, test_module, uri, write,
+    PIN, generate, in_child, make_token, module_folder, open, pin_file, raw, session, test_module,
+    uri, write,
 };
 
 fn config() -> NativeConfig {
-    let text = format!(
-        "schnorr = {{ object = 'wallet', sign = {{ mechanism = {} }} }}\n\
-         bls = {{ object = 'vote', sign = {{ mechanism = {}, parameter = [0] }} }}\n\
-         bls_possession = {{ mechanism = {}, parameter = [1] }}\n",
-        module::SIGN_SCHNORR,
-        module::SIGN_BLS,
-        module::SIGN_BLS,
-    );
-    let config: NativeConfig = toml::from_str(&text).unwrap();
+    let mut table: BTreeMap<String, NativeConfig> =
+        toml::from_str(&support::native_table()).unwrap();
+    let config = table.remove("native").unwrap();
     let again = toml::to_string(&config).unwrap();
     assert_eq!(toml::from_str::<NativeConfig>(&again).unwrap(), config);
     config
@@ -41,24 +38,10 @@ fn config() -> NativeConfig {
 
 /// A token with both keys.
 fn token(folder: &Path) -> Arc<Token> {
-    let module = raw(&test_module());
-    let slot = make_token(&module, "alys");
-    let session = session(&module, slot);
-    generate(&session, module::GENERATE_SCHNORR, "wallet", false);
-    generate(&session, module::GENERATE_BLS, "vote", false);
-    drop(session);
-    open(&test_module(), folder)
-}
-
-fn generate(session: &cryptoki::session::Session, number: u32, label: &str, extractable: bool) {
-    let number = MechanismType::new_vendor_defined(number.into()).unwrap();
-    let mechanism = VendorDefinedMechanism::new::<[u64; 0]>(number, None);
-    let common = [Attribute::Label(label.into()), Attribute::Token(true)];
-    let mut private = common.to_vec();
-    private.push(Attribute::Extractable(extractable));
-    session
-        .generate_key_pair(&Mechanism::VendorDefined(mechanism), &common, &private)
-        .unwrap();
+    make_token(&raw(&test_module()), "alys");
+    let token = open(&test_module(), folder);
+    config().generate(&token).unwrap();
+    token
 }
 
 #[test]
@@ -67,21 +50,36 @@ fn the_token_signs_by_both_schemes() {
         let (token, config) = (token(folder), config());
         let schnorr_key = SchnorrKey::open(token.clone(), &config.schnorr).unwrap();
         schnorr_key.probe().unwrap();
-        let message = [7; 32];
-        let signature = schnorr_key.sign(&message).unwrap();
-        let public = XOnlyPublicKey::from_slice(schnorr_key.public_key().as_bytes()).unwrap();
-        let parsed = schnorr::Signature::from_slice(signature.as_bytes()).unwrap();
-        let secp = Secp256k1::new();
-        secp.verify_schnorr(&parsed, &Message::from_digest(message), &public)
-            .unwrap();
-
         let bls_key = BlsKey::open(token, &config).unwrap();
         bls_key.probe().unwrap();
-        let signature = bls_key.sign(&message).unwrap();
         let public = bls::PublicKey::from_bytes(&bls_key.public_key()).unwrap();
-        public.verify(&message, &signature).unwrap();
         let proof = bls_key.prove_possession().unwrap();
         public.verify_possession(&proof).unwrap();
+
+        // Votes and peg-outs are signed through a signer only: signer/daemon/tests/native.rs.
+        let card = Card {
+            format: CardFormat::V2,
+            ceremony: CeremonyId::new([1; 32]),
+            member: "alice".to_owned(),
+            bls: bls_key.public_key(),
+            bls_possession: proof,
+            schnorr: schnorr_key.public_key(),
+            signer_ca: Fingerprint::new([2; 32]),
+            client_ca: Fingerprint::new([3; 32]),
+            backend: CardBackend::Pkcs11Native,
+            entropy: EntropyReport {
+                host_bits: 0,
+                token_bits: 512,
+                officer: None,
+            },
+            attestation: None,
+        };
+        let signature = schnorr_key.sign_card(&card).unwrap();
+        let public = XOnlyPublicKey::from_slice(schnorr_key.public_key().as_bytes()).unwrap();
+        let parsed = schnorr::Signature::from_slice(signature.as_bytes()).unwrap();
+        let message = Message::from_digest(card.digest().to_bytes());
+        let secp = Secp256k1::new();
+        secp.verify_schnorr(&parsed, &message, &public).unwrap();
     });
 }
 
@@ -163,6 +161,85 @@ fn a_mechanism_that_is_not_what_the_config_says_is_found_by_the_probe() {
 }
 
 #[test]
+fn keys_are_made_in_the_token_once() {
+    in_child("keys_are_made_in_the_token_once", |folder| {
+        let (token, config) = (token(folder), config());
+        let schnorr_key = SchnorrKey::open(token.clone(), &config.schnorr).unwrap();
+        let bls_key = BlsKey::open(token.clone(), &config).unwrap();
+        assert!(schnorr_key.generated_inside().unwrap() && bls_key.generated_inside().unwrap());
+        // One name is taken: neither key is made.
+        let mut other = config.clone();
+        other.schnorr.object = "new".into();
+        for (config, key) in [(&config, "wallet"), (&other, "vote")] {
+            let error = config.generate(&token).unwrap_err();
+            assert!(matches!(error, TokenError::KeyExists { .. }), "{error}");
+            assert!(error.to_string().contains(key), "{error}");
+        }
+        let error = SchnorrKey::open(token.clone(), &other.schnorr).unwrap_err();
+        assert!(matches!(error, TokenError::KeyMissing { .. }), "{error}");
+        // A voting key whose possession could not be proven is of no use.
+        let mut unproven = config.clone();
+        unproven.bls_possession = None;
+        let error = unproven.generate(&token).unwrap_err();
+        assert!(matches!(error, TokenError::Mechanism { .. }), "{error}");
+        // Without a mechanism that makes keys, those that are there stay.
+        let mut adopted = config;
+        (adopted.schnorr.generate, adopted.bls.generate) = (None, None);
+        adopted.generate(&token).unwrap();
+        let same = BlsKey::open(token, &adopted).unwrap();
+        assert_eq!(same.public_key(), bls_key.public_key());
+    });
+}
+
+/// The same code that seals under SoftHSM, on our own module.
+#[test]
+fn a_native_token_seals_as_well() {
+    in_child("a_native_token_seals_as_well", |folder| {
+        let token = token(folder);
+        let key = SealingKey::generate(token.clone(), KeyName::label("seal")).unwrap();
+        assert!(key.generated_inside().unwrap());
+        let again = SealingKey::generate(token.clone(), KeyName::label("seal")).unwrap_err();
+        assert!(matches!(again, TokenError::KeyExists { .. }), "{again}");
+        let sealed = key.seal(b"member", &[7; 32]).unwrap();
+        assert_eq!(sealed.ciphertext.len(), 48);
+        assert_eq!(*key.open_sealed(b"member", &sealed).unwrap(), [7; 32]);
+        let other = SealingKey::generate(token, KeyName::label("other")).unwrap();
+        let mut changed = sealed.clone();
+        changed.ciphertext[0] ^= 1;
+        for error in [
+            key.open_sealed(b"another", &sealed).unwrap_err(),
+            key.open_sealed(b"member", &changed).unwrap_err(),
+            other.open_sealed(b"member", &sealed).unwrap_err(),
+        ] {
+            assert!(matches!(error, TokenError::NotOpened { .. }), "{error}");
+        }
+    });
+}
+
+/// One that fits comes into another slot; which of the two is meant, nobody can know.
+#[test]
+fn a_twin_is_noticed_where_the_session_is_opened() {
+    in_child("a_twin_is_noticed_where_the_session_is_opened", |folder| {
+        let token = token(folder);
+        let key = SchnorrKey::open(token.clone(), &config().schnorr).unwrap();
+        let twin = module_folder(folder).join(module::TWIN);
+        File::create(&twin).unwrap();
+        key.probe().unwrap();
+        write(&module_folder(folder).join(module::EPOCH), "1");
+        let error = key.probe().unwrap_err();
+        assert!(matches!(error, TokenError::Ambiguous { .. }), "{error}");
+        assert_eq!(token.health().condition, Condition::Ambiguous);
+        let by_serial = Token::open(&test_module(), &uri(folder, "token=alys;serial=1")).unwrap();
+        assert_eq!(by_serial.health().condition, Condition::Ready);
+        std::fs::remove_file(&twin).unwrap();
+        key.probe().unwrap();
+        let health = token.health();
+        assert_eq!(health.condition, Condition::Ready);
+        assert_eq!(health.last_condition, Some(Condition::Ambiguous));
+    });
+}
+
+#[test]
 fn configurations_that_cannot_be_are_refused() {
     let sign = |text: &str| {
         let text = format!("object = 'a'\nsign = {{ {text} }}");
@@ -200,7 +277,7 @@ fn a_token_that_comes_back_works_again() {
         for round in 1..=3 {
             File::create(&removed).unwrap();
             for _ in 0..2 {
-                let error = key.sign(&[1; 32]).unwrap_err();
+                let error = key.probe().unwrap_err();
                 assert!(matches!(error, TokenError::Absent { .. }), "{error}");
             }
             assert!(counter.read().is_err());
@@ -215,7 +292,7 @@ fn a_token_that_comes_back_works_again() {
                     "without any request"
                 );
             }
-            key.sign(&[1; 32]).unwrap();
+            key.probe().unwrap();
             assert_eq!(counter.read().unwrap(), Some(one));
             let health = token.health();
             assert_eq!(
@@ -240,7 +317,7 @@ fn a_lost_session_is_not_noticed() {
                 &module_folder(folder).join(module::EPOCH),
                 &number.to_string(),
             );
-            key.sign(&[number; 32]).unwrap();
+            key.probe().unwrap();
             write(
                 &module_folder(folder).join(module::EPOCH),
                 &format!("{number}b"),
@@ -260,7 +337,7 @@ fn a_lost_session_is_not_noticed() {
             .open_ro_session(module.get_slots_with_token().unwrap()[0])
             .unwrap();
         session.logout().unwrap();
-        key.sign(&[9; 32]).unwrap();
+        key.probe().unwrap();
         // Then private objects cannot be seen; the counter must not pass for none.
         session.logout().unwrap();
         assert_eq!(counter.read().unwrap(), Some(at));
@@ -283,7 +360,7 @@ fn the_last_try_is_never_used_and_a_locked_pin_is_named() {
 
             pin_file(folder, "wrong-1");
             lose_session("1");
-            let error = key.sign(&[1; 32]).unwrap_err();
+            let error = key.probe().unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -295,12 +372,12 @@ fn the_last_try_is_never_used_and_a_locked_pin_is_named() {
                 "{error}"
             );
             for _ in 0..5 {
-                let error = key.sign(&[1; 32]).unwrap_err();
+                let error = key.probe().unwrap_err();
                 assert!(matches!(error, TokenError::PinWithheld { .. }), "{error}");
             }
             assert_eq!(token.health().condition, Condition::PinWrong);
             pin_file(folder, "wrong-2");
-            let error = key.sign(&[1; 32]).unwrap_err();
+            let error = key.probe().unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -315,7 +392,7 @@ fn the_last_try_is_never_used_and_a_locked_pin_is_named() {
             pin_file(folder, PIN);
             let open_again =
                 || Token::open(&test_module(), &uri(folder, "token=alys")).unwrap_err();
-            for error in [key.sign(&[1; 32]).unwrap_err(), open_again()] {
+            for error in [key.probe().unwrap_err(), open_again()] {
                 assert!(matches!(error, TokenError::PinFinalTry { .. }), "{error}");
                 assert_eq!(error.condition(), Condition::PinLocked);
             }
@@ -328,14 +405,18 @@ fn the_last_try_is_never_used_and_a_locked_pin_is_named() {
                 .login(UserType::User, Some(&AuthPin::new("wrong-3".into())))
                 .unwrap_err();
             drop(session);
-            for error in [key.sign(&[1; 32]).unwrap_err(), open_again()] {
+            for error in [key.probe().unwrap_err(), open_again()] {
                 assert!(matches!(error, TokenError::PinLocked { .. }), "{error}");
             }
-            assert_eq!(token.health().condition, Condition::PinLocked);
+            let health = token.health();
+            assert_eq!(
+                (health.condition, health.pin),
+                (Condition::PinLocked, Some(PinState::Locked))
+            );
 
             // The security officer sets a new PIN; the signer goes on without a restart.
             support::set_pin(&module, slot, PIN);
-            key.sign(&[1; 32]).unwrap();
+            key.probe().unwrap();
             let health = token.health();
             assert_eq!(
                 (health.condition, health.pin),

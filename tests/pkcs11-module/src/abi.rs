@@ -1,5 +1,7 @@
 //! The C interface, function by function; what they do is in [`crate::process`].
 
+mod cipher;
+
 use crate::pointers::{MAX_BYTES, fill, place, slice, template};
 use crate::process::{Outcome, process};
 use crate::signing::Scheme;
@@ -7,6 +9,8 @@ use cryptoki_sys as ck;
 use std::ffi::c_void;
 
 const SLOT: u64 = 0;
+/// Of the token that only shows itself.
+const TWIN: u64 = 1;
 const UNAVAILABLE: u64 = ck::CK_UNAVAILABLE_INFORMATION;
 
 fn code(outcome: Outcome<()>) -> ck::CK_RV {
@@ -19,6 +23,14 @@ fn slot(slot: u64) -> Outcome<()> {
     } else {
         Err(ck::CKR_SLOT_ID_INVALID)
     }
+}
+
+/// A slot that shows its token.
+fn shown(id: u64) -> Outcome<()> {
+    if id == TWIN && process().has_twin()? {
+        return Ok(());
+    }
+    slot(id)
 }
 
 fn padded<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
@@ -55,19 +67,24 @@ unsafe extern "C" fn info(info: *mut ck::CK_INFO) -> ck::CK_RV {
 }
 
 unsafe extern "C" fn slots(present: u8, list: *mut u64, count: *mut u64) -> ck::CK_RV {
-    let slots = process().is_present().map(|is_present| {
+    let find = || {
+        let is_present = process().is_present()?;
+        let mut slots = Vec::new();
         if is_present || present == 0 {
-            vec![SLOT]
-        } else {
-            Vec::new()
+            slots.push(SLOT);
         }
-    });
+        if is_present && process().has_twin()? {
+            slots.push(TWIN);
+        }
+        Ok(slots)
+    };
+    let slots = find();
     // SAFETY: PKCS#11's promise.
     code(slots.and_then(|slots| unsafe { fill(&slots, list, count) }))
 }
 
 unsafe extern "C" fn slot_info(id: u64, info: *mut ck::CK_SLOT_INFO) -> ck::CK_RV {
-    code(slot(id).and_then(|()| {
+    code(shown(id).and_then(|()| {
         let present = process().is_present()?;
         // SAFETY: PKCS#11's promise.
         let info = unsafe { place(info) }?;
@@ -83,7 +100,7 @@ unsafe extern "C" fn slot_info(id: u64, info: *mut ck::CK_SLOT_INFO) -> ck::CK_R
 }
 
 unsafe extern "C" fn token_info(id: u64, info: *mut ck::CK_TOKEN_INFO) -> ck::CK_RV {
-    code(slot(id).and_then(|()| {
+    code(shown(id).and_then(|()| {
         let found = process().info()?;
         // SAFETY: PKCS#11's promise.
         let info = unsafe { place(info) }?;
@@ -91,7 +108,7 @@ unsafe extern "C" fn token_info(id: u64, info: *mut ck::CK_TOKEN_INFO) -> ck::CK
             label: padded(&found.label),
             manufacturerID: padded("Alys"),
             model: padded("test"),
-            serialNumber: padded("1"),
+            serialNumber: padded(if id == TWIN { "2" } else { "1" }),
             flags: found.flags,
             ulMaxPinLen: 255,
             ulMinPinLen: 1,
@@ -108,15 +125,17 @@ unsafe extern "C" fn token_info(id: u64, info: *mut ck::CK_TOKEN_INFO) -> ck::CK
     }))
 }
 
-const MECHANISMS: [u32; 4] = [
-    crate::GENERATE_SCHNORR,
-    crate::SIGN_SCHNORR,
-    crate::GENERATE_BLS,
-    crate::SIGN_BLS,
+const MECHANISMS: [(u64, u64); 6] = [
+    (crate::GENERATE_SCHNORR as u64, ck::CKF_GENERATE_KEY_PAIR),
+    (crate::SIGN_SCHNORR as u64, ck::CKF_SIGN),
+    (crate::GENERATE_BLS as u64, ck::CKF_GENERATE_KEY_PAIR),
+    (crate::SIGN_BLS as u64, ck::CKF_SIGN),
+    (ck::CKM_AES_KEY_GEN, ck::CKF_GENERATE),
+    (ck::CKM_AES_GCM, ck::CKF_ENCRYPT | ck::CKF_DECRYPT),
 ];
 
 unsafe extern "C" fn mechanisms(id: u64, list: *mut u64, count: *mut u64) -> ck::CK_RV {
-    let all = MECHANISMS.map(u64::from);
+    let all = MECHANISMS.map(|(mechanism, _)| mechanism);
     // SAFETY: PKCS#11's promise.
     code(slot(id).and_then(|()| unsafe { fill(&all, list, count) }))
 }
@@ -127,16 +146,8 @@ unsafe extern "C" fn mechanism_info(
     info: *mut ck::CK_MECHANISM_INFO,
 ) -> ck::CK_RV {
     code(slot(id).and_then(|()| {
-        let flags = if !MECHANISMS.map(u64::from).contains(&mechanism) {
-            return Err(ck::CKR_MECHANISM_INVALID);
-        } else if [crate::SIGN_SCHNORR, crate::SIGN_BLS]
-            .map(u64::from)
-            .contains(&mechanism)
-        {
-            ck::CKF_SIGN
-        } else {
-            ck::CKF_GENERATE_KEY_PAIR
-        };
+        let found = MECHANISMS.iter().find(|(number, _)| *number == mechanism);
+        let (_, flags) = *found.ok_or(ck::CKR_MECHANISM_INVALID)?;
         // SAFETY: PKCS#11's promise.
         let info = unsafe { place(info) }?;
         *info = ck::CK_MECHANISM_INFO {
@@ -412,6 +423,11 @@ static FUNCTIONS: std::sync::LazyLock<Functions> = std::sync::LazyLock::new(|| {
         C_FindObjectsFinal: Some(find_final),
         C_SignInit: Some(sign_init),
         C_Sign: Some(sign),
+        C_GenerateKey: Some(cipher::generate_key),
+        C_EncryptInit: Some(cipher::encrypt_init),
+        C_Encrypt: Some(cipher::encrypt),
+        C_DecryptInit: Some(cipher::decrypt_init),
+        C_Decrypt: Some(cipher::decrypt),
         C_GenerateKeyPair: Some(generate_pair),
         C_GenerateRandom: Some(random),
         ..Default::default()

@@ -20,10 +20,24 @@ pub(crate) struct Token {
     pub(crate) objects: BTreeMap<u64, Object>,
 }
 
+impl Token {
+    /// One without objects and without a user's PIN.
+    pub(crate) const fn new(label: String, so_pin: Vec<u8>) -> Self {
+        Self {
+            label,
+            so_pin,
+            pin: None,
+            wrong: 0,
+            last_handle: 0,
+            objects: BTreeMap::new(),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Object {
     pub(crate) attributes: Attributes,
-    /// The scalar of a private key.
+    /// The scalar of a private key, or an AES key.
     pub(crate) scalar: Option<[u8; 32]>,
 }
 
@@ -36,7 +50,11 @@ pub(crate) struct Folder {
 impl Folder {
     /// None where no folder is named or it cannot be used.
     pub(crate) fn lock() -> Option<Self> {
-        let path = PathBuf::from(std::env::var_os(crate::FOLDER)?);
+        Self::lock_at(PathBuf::from(std::env::var_os(crate::FOLDER)?))
+    }
+
+    /// None where it cannot be used.
+    pub(crate) fn lock_at(path: PathBuf) -> Option<Self> {
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -49,6 +67,10 @@ impl Folder {
 
     pub(crate) fn is_removed(&self) -> bool {
         self.path.join(crate::REMOVED).exists()
+    }
+
+    pub(crate) fn has_twin(&self) -> bool {
+        self.path.join(crate::TWIN).exists()
     }
 
     pub(crate) fn epoch(&self) -> Vec<u8> {

@@ -1,10 +1,10 @@
-//! A PKCS#11 module for tests: one token that signs by BIP-340 and BLS12-381 through vendor-defined mechanisms, keeps data
-//! objects, locks its PIN after three wrong ones, and can be pulled out.
+//! A PKCS#11 module for tests: one token that signs by BIP-340 and BLS12-381 through vendor-defined mechanisms, seals by
+//! AES-GCM, keeps data objects, locks its PIN after three wrong ones, and can be pulled out.
 //!
 //! The token is a folder, named by the environment variable [`FOLDER`]; every process that uses the folder sees the
 //! same token. Its keys lie there in clear: this is no place for a key that matters. Sizes and layouts are those of
-//! 64-bit Linux. Of PKCS#11 2.40 it has what is needed to make a token, its keys and data objects, to find them and to
-//! sign; other functions are null.
+//! 64-bit Linux. Of PKCS#11 2.40 it has what is needed to make a token, its keys and data objects, to find them, to
+//! sign and to seal; other functions are null.
 
 mod abi;
 mod folder;
@@ -12,6 +12,7 @@ mod pointers;
 mod process;
 mod signing;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Environment variable that names the token's folder.
@@ -20,6 +21,9 @@ pub const FOLDER: &str = "ALYS_TEST_PKCS11_FOLDER";
 pub const REMOVED: &str = "removed";
 /// When the contents of this file change, all sessions are lost, as after a quick removal and return.
 pub const EPOCH: &str = "epoch";
+/// While a file of this name is in the folder, a second slot has another token of the same label (serial number 2), in
+/// which no session can be opened.
+pub const TWIN: &str = "twin";
 
 const VENDOR: u32 = 0x8000_0000;
 
@@ -41,6 +45,23 @@ pub const BLS_POSSESSION: u64 = 1;
 pub const KEY_SCHNORR: u32 = VENDOR | 0x416c_0001;
 /// Key type of BLS keys.
 pub const KEY_BLS: u32 = VENDOR | 0x416c_0002;
+
+/// Makes a token with a user's PIN in a folder that has none, as `softhsm2-util --init-token` does for SoftHSM. Its keys are
+/// made by who uses it.
+///
+/// # Errors
+/// - [`io::ErrorKind::AlreadyExists`] where there is one;
+/// - [`io::Error`] otherwise where the folder cannot be written.
+pub fn make_token(folder: &Path, label: &str, so_pin: &str, pin: &str) -> io::Result<()> {
+    let unusable = || io::Error::other(format!("{} cannot be used", folder.display()));
+    let place = folder::Folder::lock_at(folder.to_owned()).ok_or_else(unusable)?;
+    if place.read().is_some() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let mut token = folder::Token::new(label.to_owned(), so_pin.as_bytes().to_vec());
+    token.pin = Some(pin.as_bytes().to_vec());
+    place.write(&token).ok_or_else(unusable)
+}
 
 /// The built module, beside the program that runs or in a folder above it: where cargo puts it.
 pub fn library() -> Option<PathBuf> {

@@ -1,5 +1,9 @@
 //! What the module does, in safe code; [`crate::abi`] brings it into C's form.
 
+mod cipher;
+
+pub(crate) use cipher::Gcm;
+
 use crate::folder::{Attributes, Folder, Object, Token};
 use crate::signing::{self, Scheme};
 use cryptoki_sys as ck;
@@ -27,6 +31,7 @@ struct Session {
     write: bool,
     found: Option<Vec<u64>>,
     signing: Option<(Scheme, [u8; 32])>,
+    cipher: Option<cipher::Operation>,
 }
 
 static PROCESS: Mutex<Process> = Mutex::new(Process {
@@ -124,6 +129,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn has_twin(&mut self) -> Outcome<bool> {
+        Ok(self.folder(ck::CKR_TOKEN_NOT_PRESENT)?.has_twin())
+    }
+
     pub(crate) fn info(&mut self) -> Outcome<Info> {
         let folder = self.folder(ck::CKR_TOKEN_NOT_PRESENT)?;
         let Some(token) = folder.read() else {
@@ -156,14 +165,8 @@ impl Process {
         if folder.read().is_some_and(|token| token.so_pin != so_pin) {
             return Err(ck::CKR_PIN_INCORRECT);
         }
-        let token = Token {
-            label: String::from_utf8_lossy(label).trim_end().to_owned(),
-            so_pin: so_pin.to_vec(),
-            pin: None,
-            wrong: 0,
-            last_handle: 0,
-            objects: BTreeMap::new(),
-        };
+        let label = String::from_utf8_lossy(label).trim_end().to_owned();
+        let token = Token::new(label, so_pin.to_vec());
         folder.write(&token).ok_or(ck::CKR_DEVICE_ERROR)
     }
 
@@ -286,6 +289,7 @@ impl Process {
         let (folder, mut token) = self.enter(session)?;
         self.as_user()?;
         let (key_type, scalar, point) = signing::generate(mechanism)?;
+        let key_type = u64::from(key_type);
         signing::complete(&mut public, ck::CKO_PUBLIC_KEY, key_type, false);
         signing::complete(&mut private, ck::CKO_PRIVATE_KEY, key_type, true);
         public.insert(ck::CKA_EC_POINT, point);

@@ -99,10 +99,10 @@ pub(crate) fn generate(mechanism: u64) -> Result<(u32, [u8; 32], Vec<u8>), ck::C
     }
 }
 
-/// Adds what a new key pair has beside its templates.
-pub(crate) fn complete(attributes: &mut Attributes, class: u64, key_type: u32, secret: bool) {
+/// Adds what a new key has beside its template.
+pub(crate) fn complete(attributes: &mut Attributes, class: u64, key_type: u64, secret: bool) {
     attributes.insert(ck::CKA_CLASS, class.to_ne_bytes().to_vec());
-    attributes.insert(ck::CKA_KEY_TYPE, u64::from(key_type).to_ne_bytes().to_vec());
+    attributes.insert(ck::CKA_KEY_TYPE, key_type.to_ne_bytes().to_vec());
     attributes.insert(ck::CKA_LOCAL, vec![1]);
     attributes
         .entry(ck::CKA_PRIVATE)

@@ -2,7 +2,7 @@
 
 use super::plan::{PASSPHRASE, free_ports, node_dir, signer_dir};
 use super::{Cluster, START_LIMIT, provision, strings, text};
-use crate::process::{Process, Program};
+use crate::process::{Process, Program, run_with};
 use alys_protocol::spec::ChainSpec;
 use anyhow::{Context as _, bail};
 use std::fs;
@@ -67,6 +67,27 @@ impl Cluster {
     pub async fn kill_signer(&mut self, member: usize) -> anyhow::Result<()> {
         let process = slot(&mut self.signers, member)?.take();
         process.context("the signer does not run")?.kill().await
+    }
+
+    /// Runs a command of `alys-signer` on a member's keys, which the running signer has for itself: it must not run. Gives
+    /// what the command prints.
+    ///
+    /// # Errors
+    /// - where it does not succeed.
+    pub async fn on_keys(&self, member: usize, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let name = &self.node_plan(member)?.name;
+        let config = self.signer_dir(member)?;
+        let config = text(&config.join(alys_provision::config::SIGNER_FILE))?;
+        let keys = ["--config", &config, "--passphrase-fd", "0"];
+        let arguments = [arguments, &keys].concat();
+        let environment = self.plan.backend.environment(&self.dir, name);
+        run_with(
+            "alys-signer",
+            &arguments,
+            environment,
+            PASSPHRASE.as_bytes(),
+        )
+        .await
     }
 
     /// Aborts a signer, as a bug of its own would, and says how it ended.

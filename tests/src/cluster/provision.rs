@@ -27,7 +27,8 @@ use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt as _;
 
-const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// In the order of their ids.
+pub(super) const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const RECOVERY_NAMES: [&str; 3] = ["recovery-1", "recovery-2", "recovery-3"];
 
 /// Starts Bitcoin, mines the first coins, and makes everything that the members' machines need.

@@ -2,11 +2,10 @@
 
 use crate::bench::{Bench, fast, paid_to};
 use aho_corasick::AhoCorasick;
+use alys_backup::{Backup, Identity, Share, share_file};
 use alys_protocol::units::Sats;
 use alys_provision::ceremony::spend;
-use alys_signer::passphrase::Passphrase;
-use alys_signer::seal;
-use alys_tests::cluster::PASSPHRASE;
+use alys_tests::cluster::{Backend, Options};
 use alys_tests::inspect::{arguments_and_environment, visit_memory};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -115,14 +114,61 @@ fn every_way_to_write_a_secret_is_found() {
     }
 }
 
-/// No file, log, argument, environment and no memory of any process but a signer's holds a signing key, in any form, after
-/// coins went in and out and officers had their say. Memory is what a core dump would have; a signer leaves none.
+/// The secret keys of all members whose keys leave their token at all: as officers get them, from backups.
+async fn keys_of_members(bench: &mut Bench, backend: Backend) -> Vec<(String, [u8; 32])> {
+    let folder = tempfile::tempdir().unwrap();
+    let officers = ["ann", "ben"].map(|name| (name, Identity::generate()));
+    let recipients = officers.each_ref().map(|(name, identity)| {
+        let recipient = &identity.recipients()[0];
+        format!("--recipient={name}={recipient}")
+    });
+    let mut secrets = Vec::new();
+    for member in 0..4 {
+        let backup = folder.path().join(member.to_string());
+        let mut arguments = vec!["backup", "create", "--threshold", "2"];
+        arguments.extend(recipients.iter().map(String::as_str));
+        arguments.extend(["--output", backup.to_str().unwrap()]);
+        bench.cluster.kill_signer(member).await.unwrap();
+        let made = bench.cluster.on_keys(member, &arguments).await;
+        bench.cluster.start_signer(member).await.unwrap();
+        if let (Backend::Pkcs11, 3) = (backend, member) {
+            assert!(made.unwrap_err().to_string().contains("token"));
+            continue;
+        }
+        made.unwrap();
+        let shares = officers.each_ref().map(|(name, identity)| {
+            let file = share_file(&name.parse().unwrap());
+            Share::read(&backup.join(file), identity).unwrap()
+        });
+        let opened = Backup::read(&backup).unwrap().open(&shares).unwrap();
+        for (name, part) in ["BLS", "Schnorr"]
+            .into_iter()
+            .zip(opened.secret.chunks_exact(32))
+        {
+            let name = format!("{name} key of member {member}");
+            secrets.push((name, part.try_into().unwrap()));
+        }
+    }
+    secrets
+}
+
 #[tokio::test]
 async fn signing_keys_are_nowhere_but_in_signers() {
+    nowhere_but_in_signers(Backend::Software).await;
+}
+
+#[tokio::test]
+async fn signing_keys_of_tokens_are_nowhere_but_in_signers() {
+    nowhere_but_in_signers(Backend::Pkcs11).await;
+}
+
+/// No file, log, argument, environment and no memory of any process but a signer's holds a signing key, in any form, after
+/// coins went in and out and officers had their say. Memory is what a core dump would have; a signer leaves none.
+async fn nowhere_but_in_signers(backend: Backend) {
     // A system that makes no core dumps shows nothing by making none.
     let (_, most) = getrlimit(Resource::RLIMIT_CORE).unwrap();
     setrlimit(Resource::RLIMIT_CORE, most, most).unwrap();
-    let mut bench = Bench::start(fast()).await;
+    let mut bench = Bench::start(Options { backend, ..fast() }).await;
     let user = bench.account("user");
     bench.more_blocks(0, 1).await;
     let amount = Sats::new(100_000_000);
@@ -145,21 +191,7 @@ async fn signing_keys_are_nowhere_but_in_signers() {
     let report = spend::verify(bench.cluster.chain(), &deposit, &payment).unwrap();
     assert_eq!((report.signed_by.len(), report.not_shown.len()), (3, 1));
 
-    let mut secrets = Vec::new();
-    for member in 0..4 {
-        let sealed = bench
-            .cluster
-            .signer_dir(member)
-            .unwrap()
-            .join("keys.sealed");
-        let passphrase = Passphrase::new(PASSPHRASE.to_owned());
-        let keys = seal::open(&sealed, &passphrase).unwrap();
-        let bytes = keys.to_secret_bytes();
-        for (name, part) in ["BLS", "Schnorr"].into_iter().zip(bytes.chunks_exact(32)) {
-            let name = format!("{name} key of member {member}");
-            secrets.push((name, part.try_into().unwrap()));
-        }
-    }
+    let secrets = keys_of_members(&mut bench, backend).await;
     let forms = Forms::of(&secrets);
     let mut files = Vec::new();
     files_below(bench.cluster.dir(), &mut files);
@@ -173,6 +205,10 @@ async fn signing_keys_are_nowhere_but_in_signers() {
         let found = forms.in_memory(pid);
         match name.strip_prefix("signer ") {
             // The search finds what is there, and a signer has its own keys only.
+            // One in whose token the last member's keys sign has none in a form that is known here.
+            Some("dave") if backend == Backend::Pkcs11 => {
+                assert_eq!(found, BTreeSet::new(), "{name}");
+            }
             Some(_) => {
                 let whose: BTreeSet<_> = found
                     .iter()

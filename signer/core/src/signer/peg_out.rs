@@ -16,6 +16,8 @@ use alys_protocol::bytes::Digest;
 use alys_protocol::hash::{self, TaggedHasher};
 use alys_protocol::rules::Rule;
 use alys_protocol::signer::{PegOutRequest, Refusal};
+use alys_protocol::units::ChainId;
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 impl Signer {
@@ -125,13 +127,53 @@ impl Signer {
     }
 
     fn request_digest<T: Serialize>(&self, request: &T) -> Result<Digest, Refusal> {
-        let bytes = postcard::to_allocvec(request)
-            .map_err(|_| refusal(Rule::TxShape, "a request that can be encoded", "another"))?;
-        Ok(Digest::new(
-            TaggedHasher::new(hash::REQUEST, self.chain.id())
-                .variable(&bytes)
-                .finish(),
-        ))
+        request_digest(self.chain.id(), request)
+            .map_err(|_| refusal(Rule::TxShape, "a request that can be encoded", "another"))
+    }
+}
+
+/// Hash of a request's encoding, which is never in memory as a whole: a device has no room for a second copy of 110 KB.
+fn request_digest<T: Serialize>(chain: ChainId, request: &T) -> postcard::Result<Digest> {
+    let length = postcard::serialize_with_flavor(request, Length::default())?;
+    let hasher = TaggedHasher::new(hash::REQUEST, chain).fixed(&length.to_le_bytes());
+    postcard::serialize_with_flavor(request, Hashed(Some(hasher))).map(Digest::new)
+}
+
+/// Counts what is written.
+#[derive(Default)]
+struct Length(u64);
+
+impl Flavor for Length {
+    type Output = u64;
+
+    fn try_push(&mut self, _byte: u8) -> postcard::Result<()> {
+        self.0 = self.0.saturating_add(1);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<u64> {
+        Ok(self.0)
+    }
+}
+
+/// Hashes what is written; the hasher is only missing while it takes bytes.
+struct Hashed(Option<TaggedHasher>);
+
+impl Flavor for Hashed {
+    type Output = [u8; 32];
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0 = self.0.take().map(|hasher| hasher.fixed(bytes));
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<[u8; 32]> {
+        let hasher = self.0.ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(hasher.finish())
     }
 }
 
@@ -171,4 +213,21 @@ fn record(
         next.families.remove(0);
     }
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_named_by_its_length_and_its_encoding() {
+        let request = (7u16, alloc::vec![5u8; 300], "text");
+        let bytes = postcard::to_allocvec(&request).unwrap();
+        let chain = ChainId::new(9);
+        let whole = TaggedHasher::new(hash::REQUEST, chain).variable(&bytes);
+        assert_eq!(
+            request_digest(chain, &request),
+            Ok(Digest::new(whole.finish()))
+        );
+    }
 }

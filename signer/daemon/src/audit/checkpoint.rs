@@ -46,8 +46,8 @@ impl core::fmt::Debug for AuditKey {
     }
 }
 
-/// An audit key as the state holds it: XChaCha20-Poly1305 under a key that follows from the member's secret keys, so that
-/// whatever opens those opens this. It is made for one member and cannot be moved to another.
+/// An audit key as the state holds it: XChaCha20-Poly1305 under a key that follows from what opening the member's keys gives
+/// ([`Keys::derive`]), so that whatever opens those opens this. It is made for one member and cannot be moved to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedAuditKey {
     /// The public side, authenticated with the rest.
@@ -200,10 +200,12 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::SoftwareKeys;
 
     #[test]
     fn it_opens_for_its_own_member_only() {
-        let (own, other) = (Keys::generate().unwrap(), Keys::generate().unwrap());
+        let keys = || Keys::from(SoftwareKeys::generate().unwrap());
+        let (own, other) = (keys(), keys());
         let key = AuditKey::generate().unwrap();
         let sealed = key.seal(&own).unwrap();
         assert_eq!(

@@ -8,7 +8,7 @@ use crate::config::{Config, Overrides};
 use crate::engine::{SOFTWARE, unix_now};
 use crate::files::{Existing, write_durably};
 use crate::harden::harden;
-use crate::keys::Keys;
+use crate::keys::{Keys, SoftwareKeys};
 use crate::passphrase::Passphrase;
 use crate::seal::{self, Sealer};
 use crate::store::Store;
@@ -131,9 +131,9 @@ pub(super) fn protect_memory() {
 }
 
 /// The member's keys, if they are the ones that the backup says to hold.
-pub(super) fn keys_of(backup: &Backup, opened: &Opened) -> Result<Keys, BackupError> {
+pub(super) fn keys_of(backup: &Backup, opened: &Opened) -> Result<SoftwareKeys, BackupError> {
     let holder = &backup.header().holder;
-    let keys = Keys::from_secret_bytes(&opened.secret).map_err(|_| BackupError::Keys)?;
+    let keys = SoftwareKeys::from_secret_bytes(&opened.secret).map_err(|_| BackupError::Keys)?;
     let card = keys.card();
     if (card.bls, card.schnorr) != (holder.bls, holder.schnorr) {
         return Err(BackupError::Keys);
@@ -154,6 +154,9 @@ fn create(arguments: &Create) -> Result<(), CliError> {
     Plan::check(arguments.threshold, &officers)?;
     protect_memory();
     let config = Config::load(&arguments.file.config, &Overrides::default())?;
+    if config.native().is_some() {
+        return Err(BackupError::InToken.into());
+    }
     let chain = read_chain(&config.chain_spec)?;
     let _lock = lock_keys(&config.keys)?;
     let card = seal::card(&config.keys)?;
@@ -171,7 +174,10 @@ fn create(arguments: &Create) -> Result<(), CliError> {
     let sealer = Sealer::for_file(&config, token.as_ref(), || {
         Passphrase::read(arguments.passphrase.passphrase_fd, false)
     })?;
-    let keys = sealer.open(&config.keys)?;
+    let keys = match sealer.open(&config.keys)? {
+        Keys::Software(keys) => keys,
+        Keys::Native(_) => return Err(BackupError::InToken.into()),
+    };
     let made = Backup::make(&plan, &keys.to_secret_bytes())?;
     drop(keys);
     write_folder(&arguments.output, &made)?;

@@ -3,15 +3,18 @@
 use super::{CliError, ConfigFile, PassphraseSource, io_error, print};
 use crate::card::{CardError, Origin, Particulars};
 use crate::config::{Config, Overrides};
+use crate::counter::CounterError;
 use crate::harden::harden;
-use crate::keys::{MAX_THROWS_BYTES, MemberCard, OfficerInput, Pool};
+use crate::keys::{Backend, Keys, MAX_THROWS_BYTES, MemberCard, OfficerInput, Pool};
 use crate::passphrase::{Passphrase, PassphraseError, line_of, open_descriptor};
-use crate::seal::{self, SealError, Sealer};
-use crate::store::Store;
-use alys_protocol::ceremony::CeremonyId;
+use crate::seal::{self, NativeSeal, SealError, SealedText, Sealer};
+use crate::store::{Store, StoreError};
+use alys_protocol::ceremony::{CeremonyId, EntropyReport};
+use alys_signer_pkcs11::Token;
 use clap::Args;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// `init`.
@@ -82,7 +85,13 @@ struct Input {
 }
 
 impl Input {
-    fn read(arguments: &Init) -> Result<Self, CardError> {
+    /// None are asked for where the token makes the keys by itself.
+    fn read(arguments: &Init, native: bool) -> Result<Self, CardError> {
+        let going_without =
+            arguments.ceremony.ceremony.is_none() || arguments.without_officer_entropy;
+        if native && (arguments.entropy_fd.is_some() || !going_without) {
+            return Err(CardError::NothingMixed);
+        }
         let read = |error: std::io::Error| CardError::ReadThrows(PassphraseError::Read(error));
         let line = match arguments.entropy_fd {
             Some(fd) => {
@@ -91,7 +100,7 @@ impl Input {
                 let shared = arguments.passphrase.passphrase_fd == Some(fd);
                 (line, shared.then_some(file))
             }
-            None if arguments.ceremony.ceremony.is_some() && !arguments.without_officer_entropy => {
+            None if !going_without => {
                 let prompt = "An officer's throws, 50 or more of a die (1 to 6) or 128 or more of a coin (h, t): ";
                 let line = rpassword::prompt_password(prompt).map_err(read)?;
                 (Zeroizing::new(line), None)
@@ -120,7 +129,7 @@ pub(super) fn run(arguments: &Init) -> Result<(), CliError> {
         return Err(SealError::Exists { path: config.keys }.into());
     }
     let particulars = arguments.ceremony.read()?;
-    let mut input = Input::read(arguments)?;
+    let mut input = Input::read(arguments, config.native().is_some())?;
     let token = config.open_token()?;
     let sealer = Sealer::for_new(&config, token.as_ref(), || match &mut input.shared {
         Some(file) => Passphrase::next_line(file, true),
@@ -129,14 +138,24 @@ pub(super) fn run(arguments: &Init) -> Result<(), CliError> {
     let ceremony = particulars
         .as_ref()
         .map_or(CeremonyId::ZERO, |particulars| particulars.ceremony);
-    let pool = Pool::gather(ceremony, token.as_deref(), input.throws.as_ref())?;
+    let Made {
+        keys,
+        sealed,
+        entropy,
+    } = match &sealer {
+        Sealer::Native(seal) => {
+            check_free(&config, token.as_ref())?;
+            Made::inside(seal)?
+        }
+        sealer @ (Sealer::Passphrase(_) | Sealer::Token(_)) => {
+            let pool = Pool::gather(ceremony, token.as_deref(), input.throws.as_ref())?;
+            Made::from(&pool, sealer)?
+        }
+    };
     drop(input);
-    let keys = pool.keys().map_err(SealError::from)?;
-    let sealed = sealer.seal(&keys)?;
     let card: MemberCard = keys.card();
     // State first: keys without state cannot be used, state without keys can be made again.
     Store::create(&config.state, &card.bls)?;
-    let entropy = pool.report();
     let rest = || -> Result<_, CliError> {
         if let Some(counter) = config.open_counter(token.as_ref())? {
             counter.create()?;
@@ -151,18 +170,81 @@ pub(super) fn run(arguments: &Init) -> Result<(), CliError> {
     let audit_key = match rest() {
         Ok(audit_key) => audit_key,
         Err(error) => {
+            if config.native().is_some() {
+                eprintln!(
+                    "alys-signer: the token has keys that were made and not used; delete them with its vendor's tool, or \
+                     leave `generate` out of [token.native] to take them the next time"
+                );
+            }
             forget(&config.state)?;
             return Err(error);
         }
     };
-    let backend = sealer.backend();
-    let described = backend.describe(hardening.locked);
+    let described = keys.backend().describe(hardening.locked);
     eprintln!("alys-signer: {described}");
     eprintln!("alys-signer: the audit log's checkpoints will be signed by key {audit_key}");
     match particulars {
-        Some(particulars) => print(&particulars.sign(&keys, &backend, entropy)?),
+        Some(particulars) => print(&particulars.sign(&keys, entropy)?),
         None => print(&card),
     }
+}
+
+/// New keys, what their file is to say, and what they were made from.
+struct Made {
+    keys: Keys,
+    sealed: SealedText,
+    entropy: EntropyReport,
+}
+
+impl Made {
+    fn from(pool: &Pool, sealer: &Sealer) -> Result<Self, CliError> {
+        let (keys, sealed) = sealer.seal(pool.keys().map_err(SealError::from)?)?;
+        Ok(Self {
+            keys,
+            sealed,
+            entropy: pool.report(),
+        })
+    }
+
+    /// Keys that a token makes, by its own generator.
+    fn inside(seal: &NativeSeal) -> Result<Self, CliError> {
+        let (keys, sealed) = seal.make()?;
+        let made_inside = matches!(
+            keys.backend(),
+            Backend::TokenNative {
+                made_inside: true,
+                ..
+            }
+        );
+        let token_bits = if made_inside { NATIVE_BITS } else { 0 };
+        Ok(Self {
+            keys: keys.into(),
+            sealed,
+            entropy: EntropyReport {
+                host_bits: 0,
+                token_bits,
+                officer: None,
+            },
+        })
+    }
+}
+
+/// Two secret scalars of 256 bits.
+const NATIVE_BITS: u32 = 512;
+
+/// What would stop `init` later, looked at before a token makes keys that stay in it.
+fn check_free(config: &Config, token: Option<&Arc<Token>>) -> Result<(), CliError> {
+    if config.state.exists() {
+        let path = config.state.clone();
+        return Err(StoreError::Exists { path }.into());
+    }
+    if let Some(counter) = config.open_counter(token)?
+        && counter.read()?.is_some()
+    {
+        let counter = counter.description();
+        return Err(CounterError::Exists { counter }.into());
+    }
+    Ok(())
 }
 
 fn forget(state: &Path) -> Result<(), CliError> {
@@ -181,5 +263,5 @@ pub(super) fn card(arguments: &CardArguments) -> Result<(), CliError> {
         Passphrase::read(arguments.passphrase.passphrase_fd, false)
     })?;
     let keys = sealer.open(&config.keys)?;
-    print(&particulars.sign(&keys, &sealer.backend(), origin.entropy)?)
+    print(&particulars.sign(&keys, origin.entropy)?)
 }

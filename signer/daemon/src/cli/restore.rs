@@ -17,7 +17,7 @@ use crate::keys::Keys;
 use crate::passphrase::Passphrase;
 use crate::seal::{SealError, Sealer};
 use crate::store::{Store, StoreError};
-use alys_backup::{Backup, Identity, Marks, Recipient, Share};
+use alys_backup::{Backup, BackupError, Identity, Marks, Recipient, Share};
 use alys_protocol::spec::Chain;
 use alys_signer_core::freshness::CounterMark;
 use alys_signer_core::state::{AdminState, PegOutState};
@@ -68,7 +68,7 @@ pub(super) fn run(command: &RestoreCommand) -> Result<(), CliError> {
 
 fn begin(file: &ConfigFile) -> Result<(), CliError> {
     let config = Config::load(&file.config, &Overrides::default())?;
-    refuse_existing(&config)?;
+    refuse(&config)?;
     let path = identity_file(&config);
     let identity = if path.exists() {
         read_identity(&path)?
@@ -86,7 +86,7 @@ fn begin(file: &ConfigFile) -> Result<(), CliError> {
 
 fn finish(arguments: &Finish) -> Result<(), CliError> {
     let config = Config::load(&arguments.file.config, &Overrides::default())?;
-    refuse_existing(&config)?;
+    refuse(&config)?;
     let chain = read_chain(&config.chain_spec)?;
     let backup = Backup::read(&arguments.backup)?;
     backup.header().check_chain(&chain)?;
@@ -110,7 +110,7 @@ fn finish(arguments: &Finish) -> Result<(), CliError> {
     let sealer = Sealer::for_new(&config, token.as_ref(), || {
         Passphrase::read(arguments.passphrase.passphrase_fd, true)
     })?;
-    let sealed = sealer.seal(&keys)?;
+    let (keys, sealed) = sealer.seal(keys)?;
     if let Some(counter) = config.open_counter(token.as_ref())? {
         move_on(counter.as_ref())?;
     }
@@ -152,7 +152,11 @@ fn read_identity(path: &Path) -> Result<Identity, CliError> {
     })?)
 }
 
-fn refuse_existing(config: &Config) -> Result<(), CliError> {
+/// A restore replaces nothing, and a token that makes its own keys takes none.
+fn refuse(config: &Config) -> Result<(), CliError> {
+    if config.native().is_some() {
+        return Err(BackupError::IntoToken.into());
+    }
     if config.keys.exists() {
         let path = config.keys.clone();
         return Err(SealError::Exists { path }.into());

@@ -3,7 +3,7 @@
 //! All of it goes through one hash, each source with its length, before anything is cut out of it: whoever knows or
 //! chooses some of the sources neither knows nor chooses the keys while one source is good. No source sees another one.
 
-use super::Keys;
+use super::SoftwareKeys;
 use alys_protocol::bls;
 use alys_protocol::ceremony::{CeremonyId, EntropyReport, OfficerEntropy, Throws};
 use alys_protocol::hash::{self, TaggedHasher};
@@ -212,14 +212,14 @@ impl Pool {
     ///
     /// # Errors
     /// - [`getrandom::Error`] where there is nothing to blind them with.
-    pub fn keys(&self) -> Result<Keys, getrandom::Error> {
+    pub fn keys(&self) -> Result<SoftwareKeys, getrandom::Error> {
         let mut attempt = 0u32;
         loop {
             let bls = bls::SecretKey::from_seed(&*self.seed("bls", attempt));
             let schnorr = SecretKey::from_slice(&*self.seed("schnorr", attempt));
             // The zero scalar and such, with a probability of 2^-128.
             if let (Ok(bls), Ok(schnorr)) = (bls, schnorr) {
-                return Keys::new(bls, schnorr);
+                return SoftwareKeys::new(bls, schnorr);
             }
             attempt = attempt.wrapping_add(1);
         }

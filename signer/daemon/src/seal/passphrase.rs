@@ -1,7 +1,7 @@
 //! Version 1: argon2id and XChaCha20-Poly1305.
 
-use super::{FORMAT, SealError, SealedFile, SealedText, read};
-use crate::keys::{Keys, MemberCard, SECRET_BYTES};
+use super::{FORMAT, Opener, SealError, SealedFile, SealedText, read};
+use crate::keys::{MemberCard, SECRET_BYTES, SoftwareKeys};
 use crate::passphrase::Passphrase;
 use alys_protocol::bytes;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -72,12 +72,17 @@ impl File {
 /// # Errors
 /// - [`SealError::Exists`] where there is a file already;
 /// - [`SealError::Io`], [`SealError::Entropy`], [`SealError::Parameters`] as named.
-pub fn seal(path: &Path, keys: &Keys, passphrase: &Passphrase, kdf: Kdf) -> Result<(), SealError> {
+pub fn seal(
+    path: &Path,
+    keys: &SoftwareKeys,
+    passphrase: &Passphrase,
+    kdf: Kdf,
+) -> Result<(), SealError> {
     sealed(keys, passphrase, kdf)?.write(path)
 }
 
 pub(super) fn sealed(
-    keys: &Keys,
+    keys: &SoftwareKeys,
     passphrase: &Passphrase,
     kdf: Kdf,
 ) -> Result<SealedText, SealError> {
@@ -115,10 +120,12 @@ pub(super) fn sealed(
 /// - [`SealError::Open`] where the passphrase is wrong or the file was changed;
 /// - [`SealError::Opener`] where it was sealed by a token;
 /// - [`SealError::Io`], [`SealError::Format`], [`SealError::Parameters`], [`SealError::Mismatch`] as named.
-pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Keys, SealError> {
+pub fn open(path: &Path, passphrase: &Passphrase) -> Result<SoftwareKeys, SealError> {
     let File { header, ciphertext } = match read(path)? {
         SealedFile::Passphrase(file) => file,
-        other @ SealedFile::Token(_) => return Err(other.opened_otherwise(path)),
+        other @ (SealedFile::Token(_) | SealedFile::Native(_)) => {
+            return Err(other.opened_otherwise(path, Opener::Passphrase.name()));
+        }
     };
     let wrong = || SealError::Open {
         path: path.to_owned(),
@@ -135,7 +142,7 @@ pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Keys, SealError> {
         .map(Zeroizing::new)
         .map_err(|_| wrong())?;
     let secret: &[u8; SECRET_BYTES] = secret.as_slice().try_into().map_err(|_| wrong())?;
-    Keys::from_secret_bytes(secret)
+    SoftwareKeys::from_secret_bytes(secret)
         .ok()
         .filter(|keys| keys.card() == header.card)
         .ok_or_else(|| SealError::Mismatch {

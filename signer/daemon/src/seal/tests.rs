@@ -12,10 +12,10 @@ fn passphrase(text: &str) -> Passphrase {
     Passphrase::new(text.to_owned())
 }
 
-fn sealed() -> (tempfile::TempDir, PathBuf, Keys) {
+fn sealed() -> (tempfile::TempDir, PathBuf, SoftwareKeys) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.json");
-    let keys = Keys::generate().unwrap();
+    let keys = SoftwareKeys::generate().unwrap();
     seal(&path, &keys, &passphrase("correct horse"), WEAK).unwrap();
     (directory, path, keys)
 }
@@ -51,7 +51,7 @@ fn keys_are_never_overwritten() {
 fn every_change_of_the_header_is_noticed() {
     let (_directory, path, _keys) = sealed();
     let original = std::fs::read_to_string(&path).unwrap();
-    let other = Keys::generate().unwrap().card();
+    let other = SoftwareKeys::generate().unwrap().card();
     let parsed: serde_json::Value = serde_json::from_str(&original).unwrap();
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut value = parsed.clone();

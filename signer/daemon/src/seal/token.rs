@@ -2,7 +2,7 @@
 
 use super::{FORMAT, SealError, SealedFile, SealedText, read};
 use crate::config::TokenConfig;
-use crate::keys::{Backend, Keys, MemberCard, SECRET_BYTES};
+use crate::keys::{Backend, MemberCard, SECRET_BYTES, SoftwareKeys};
 use alys_protocol::bytes;
 use alys_signer_pkcs11::{KeyName, Sealed, SealingKey, Token, TokenError};
 use serde::{Deserialize, Serialize};
@@ -112,8 +112,7 @@ impl TokenSeal {
         })
     }
 
-    /// What it is, for `status`.
-    pub const fn backend(&self) -> &Backend {
+    pub(super) const fn backend(&self) -> &Backend {
         &self.backend
     }
 
@@ -122,7 +121,7 @@ impl TokenSeal {
     /// # Errors
     /// - [`SealError::Token`] where the token does not seal;
     /// - [`SealError::Encode`] where what it returns is no sealed keys.
-    pub fn seal(&self, keys: &Keys) -> Result<SealedText, SealError> {
+    pub fn seal(&self, keys: &SoftwareKeys) -> Result<SealedText, SealError> {
         let header = Header {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -150,10 +149,12 @@ impl TokenSeal {
     /// - [`SealError::TokenOpen`] where another key sealed it, the file was changed, or the token fails;
     /// - [`SealError::Opener`] where a passphrase sealed it;
     /// - [`SealError::Io`], [`SealError::Format`], [`SealError::Mismatch`] as named.
-    pub fn open(&self, path: &Path) -> Result<Keys, SealError> {
+    pub fn open(&self, path: &Path) -> Result<SoftwareKeys, SealError> {
         let file = match read(path)? {
             SealedFile::Token(file) => file,
-            other @ SealedFile::Passphrase(_) => return Err(other.opened_otherwise(path)),
+            other @ (SealedFile::Passphrase(_) | SealedFile::Native(_)) => {
+                return Err(other.opened_otherwise(path, "a token (mode = \"sealed\" in [token])"));
+            }
         };
         let sealed = Sealed {
             nonce: file.nonce,
@@ -165,7 +166,7 @@ impl TokenSeal {
             .map_err(|error| file.not_opened(path, error))?;
         <&[u8; SECRET_BYTES]>::try_from(secret.as_slice())
             .ok()
-            .and_then(|secret| Keys::from_secret_bytes(secret).ok())
+            .and_then(|secret| SoftwareKeys::from_secret_bytes(secret).ok())
             .filter(|keys| keys.card() == file.header.card)
             .map(|keys| keys.held_by(self.backend.clone()))
             .ok_or_else(|| SealError::Mismatch {

@@ -34,7 +34,7 @@ use alys_signer::authority::Operation;
 use alys_signer::circumstances::Circumstances;
 use alys_signer::counter::{FileCounter, OutsideCounter};
 use alys_signer::engine::{Asker, Engine};
-use alys_signer::keys::Keys;
+use alys_signer::keys::{Keys, SoftwareKeys};
 use alys_signer::limits::Fingerprint;
 use alys_signer::policy_file::ReadPolicy;
 use alys_signer::store::Store;
@@ -109,7 +109,9 @@ impl Session {
 
     fn with(limits: AuditLimits, log: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let keys = Keys::generate().unwrap();
+        let keys = SoftwareKeys::generate().unwrap();
+        let secret = *keys.to_secret_bytes();
+        let keys = Keys::from(keys);
         let card = keys.card();
         let spec = spec(Some(&Card {
             bls: card.bls,
@@ -125,7 +127,7 @@ impl Session {
         }
         let session = Self {
             directory,
-            keys: *keys.to_secret_bytes(),
+            keys: secret,
             officers: Arc::new(Officers::new()),
             honest: Honest::new(Chain::new(spec).unwrap()),
             engine: RefCell::new(None),
@@ -137,7 +139,7 @@ impl Session {
     }
 
     fn opened(mut self, limits: AuditLimits) -> Self {
-        let keys = Keys::from_secret_bytes(&self.keys).unwrap();
+        let keys = Keys::from(SoftwareKeys::from_secret_bytes(&self.keys).unwrap());
         let (card, chain) = (keys.card(), self.honest.chain.clone());
         let config = self.officers.table();
         let officers = config.trusted().unwrap();

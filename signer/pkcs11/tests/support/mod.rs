@@ -10,6 +10,9 @@
 
 use alys_signer_pkcs11::{Token, TokenUri};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::Attribute;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
@@ -47,6 +50,33 @@ pub fn test_module() -> PathBuf {
 /// The token's folder of our own module.
 pub fn module_folder(folder: &Path) -> PathBuf {
     folder.join("module")
+}
+
+/// The key `native` of a signer's table `[token]`, for our own module; as `init` needs it.
+pub fn native_table() -> String {
+    use alys_test_pkcs11_module as module;
+    format!(
+        "native = {{ schnorr = {{ object = 'wallet', sign = {{ mechanism = {} }}, generate = {{ mechanism = {} }} }}, \
+         bls = {{ object = 'vote', sign = {{ mechanism = {}, parameter = [0] }}, generate = {{ mechanism = {} }} }}, \
+         bls_possession = {{ mechanism = {}, parameter = [1] }} }}\n",
+        module::SIGN_SCHNORR,
+        module::GENERATE_SCHNORR,
+        module::SIGN_BLS,
+        module::GENERATE_BLS,
+        module::SIGN_BLS,
+    )
+}
+
+/// Makes a key pair in our own module as an officer's tool does.
+pub fn generate(session: &Session, number: u32, label: &str, extractable: bool) {
+    let number = MechanismType::new_vendor_defined(number.into()).unwrap();
+    let mechanism = VendorDefinedMechanism::new::<[u64; 0]>(number, None);
+    let common = [Attribute::Label(label.into()), Attribute::Token(true)];
+    let mut private = common.to_vec();
+    private.push(Attribute::Extractable(extractable));
+    session
+        .generate_key_pair(&Mechanism::VendorDefined(mechanism), &common, &private)
+        .unwrap();
 }
 
 /// Prepares `command` to run with the tokens in `folder`.

@@ -1,0 +1,5 @@
+mod attacks;
+mod line;
+mod pairing;
+mod properties;
+mod session;
