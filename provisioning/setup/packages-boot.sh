@@ -257,13 +257,15 @@ for host in signer node; do
     inside ls /root 2> "$work/log" && failed "no homes for the $host" "it sees root's"
 done
 locked=$(on signer grep VmLck "/proc/$(main_pid signer)/status" | tr -dc 0-9)
-said() { on signer journalctl --namespace=alys-signer --no-pager | grep -q "$1"; }
-if prlimit --memlock=unlimited:unlimited true 2> /dev/null; then
-    [ "$locked" -gt 0 ] || failed "the signer's memory to be locked" "$locked kB"
+# Reads to the end: a `grep -q` that leaves early breaks the pipe of whoever still writes, which is a failure here.
+said() { [ -n "$(on signer journalctl --namespace=alys-signer --no-pager --output=cat | grep -F "$1")" ]; }
+if [ "$locked" -gt 0 ]; then
     ok "processes without privileges, writing their own state only; the signer's memory is locked"
+elif prlimit --memlock=unlimited:unlimited true 2> /dev/null; then
+    failed "the signer's memory to be locked" "$locked kB"
 else
     # Whoever made this machine a container's took the right to lock memory away; the signer has to say so.
-    said 'memory is not locked' || failed "the signer to say that its memory is not locked"
+    until_true "the signer to say that its memory is not locked" said 'memory is not locked'
     ok "processes without privileges, writing their own state only; this kernel lets nobody lock memory, and the signer says so"
 fi
 
