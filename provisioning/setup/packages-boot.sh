@@ -32,7 +32,7 @@ if [ ! -e "$image" ]; then
     for file in /etc/apt/apt.conf.d/*; do
         if grep -qsE '^Acquire::' "$file"; then options+=("--aptopt=$file"); fi
     done
-    mmdebstrap --variant=minbase --include=systemd,dbus,nftables,procps,libssl3,libstdc++6 "${options[@]}" \
+    mmdebstrap --format=tar --variant=minbase --include=systemd,dbus,nftables,procps,libssl3,libstdc++6 "${options[@]}" \
         "$suite" "$image.new" 2> "$cache_dir/roots/log" || {
         tail_of "$cache_dir/roots/log"
         die "a clean Debian cannot be made; see above and $cache_dir/roots/log"
