@@ -163,7 +163,8 @@ group=$(on node getent group bitcoin | cut -d: -f3)
 mkdir -p "$work/bitcoin/regtest"
 chgrp -R "$group" "$work/bitcoin"
 chmod 0750 "$work/bitcoin" "$work/bitcoin/regtest"
-on_network_of node setpriv --regid="$group" --clear-groups "$bitcoind" -regtest -datadir="$work/bitcoin" -server -listen=0 \
+# Not through the function: what is noted to be killed would be a shell that waits for it.
+nsenter --target "${init[node]}" --net setpriv --regid="$group" --clear-groups "$bitcoind" -regtest -datadir="$work/bitcoin" -server -listen=0 \
     -rpcport=8332 -rpccookieperms=group -txindex -fallbackfee=0.0001 > "$work/bitcoind.log" 2>&1 &
 pids+=("$!")
 ask_bitcoin() { on_network_of node "$bitcoin_cli" -regtest -datadir="$work/bitcoin" -rpcport=8332 -rpcwait "$@"; }
