@@ -9,7 +9,7 @@ macro_rules! rules {
         /// A rule that a signer decides by.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Rule {
-            $($($(#[$doc])* $variant,)*)*
+            $($($(#[$doc])* #[serde(rename = $id)] $variant,)*)*
         }
 
         impl Rule {
@@ -163,5 +163,25 @@ rules! {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn people_read_ids_and_the_wire_has_numbers() {
+        for (index, rule) in Rule::ALL.iter().enumerate() {
+            let shown = serde_json::to_value(rule).unwrap();
+            assert_eq!(shown, rule.id());
+            assert_eq!(serde_json::from_value::<Rule>(shown).unwrap(), *rule);
+            assert_eq!(
+                postcard::to_allocvec(rule).unwrap(),
+                [u8::try_from(index).unwrap()]
+            );
+        }
     }
 }

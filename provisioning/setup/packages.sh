@@ -27,6 +27,7 @@ wanted=(
     procps                   # sysctl, which they depend on
     nftables iproute2        # the signer's firewall, in network namespaces
     mmdebstrap curl          # clean machines that our packages are installed on
+    jq age minisign          # what the guides in docs/ use beside our own programs
 )
 # Programs that may have come from elsewhere (a version manager, another archive): the command counts, not the package.
 if ! command -v node >/dev/null; then wanted+=(nodejs); fi

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -210,6 +211,18 @@ impl BitcoinNode {
     /// Where it listens for other nodes, if it does.
     pub fn p2p_address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.p2p_port))
+    }
+
+    /// `bitcoin-cli` with the arguments that reach this node.
+    pub fn command_line(&self) -> Vec<OsString> {
+        let mut folder = OsString::from("-datadir=");
+        folder.push(&self.dir);
+        vec![
+            self.executable.with_file_name("bitcoin-cli").into(),
+            "-regtest".into(),
+            folder,
+            format!("-rpcport={}", self.rpc_port).into(),
+        ]
     }
 
     /// Its process, while it runs.

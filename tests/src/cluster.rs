@@ -26,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use plan::PASSPHRASE;
+pub use plan::{PASSPHRASE, free_ports};
 
 /// The wallet of the Bitcoin node that owns the first coins.
 pub const WALLET: &str = "devnet";

@@ -1,6 +1,7 @@
 //! The commands beside `run`.
 
-use crate::config::NodeConfig;
+use crate::config::{NETWORK_KEY, NodeConfig};
+use alys_net::Identity;
 use alys_protocol::units::SideHeight;
 use alys_rpc::NodeRpcClient as _;
 use alys_rpc::types::NodeStatus;
@@ -29,6 +30,14 @@ pub(crate) fn init(dir: &Path) -> anyhow::Result<()> {
         "wrote {}: set what it asks for, then `alys-node run --config {0}`",
         path.display()
     );
+    Ok(())
+}
+
+/// Prints the peer id.
+pub(crate) fn identity(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("folder {}", data_dir.display()))?;
+    let identity = Identity::load_or_create(&data_dir.join(NETWORK_KEY))?;
+    println!("{}", identity.peer_id());
     Ok(())
 }
 

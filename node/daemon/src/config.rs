@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// In the data folder: the key that the peer id is of.
+pub(crate) const NETWORK_KEY: &str = "network.key";
+
 /// Everything that a node is told. Unknown keys are refused. Relative paths count from the file's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -54,6 +54,12 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
     },
+    /// Print the node's peer id, for the other members' configurations. Its key is made where there is none yet.
+    Identity {
+        /// The node's data folder.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
     /// Show where a running node stands.
     Status {
         /// The configuration file.
@@ -116,6 +122,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             node::run(NodeConfig::load(&config, &overrides)?).await
         }
         Command::Init { dir } => commands::init(&dir),
+        Command::Identity { data_dir } => commands::identity(&data_dir),
         Command::Status { config } => {
             commands::status(&NodeConfig::load(&config, &Overrides::default())?).await
         }

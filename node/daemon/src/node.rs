@@ -1,7 +1,7 @@
 //! A node's life: start what it needs, run the driver, stop everything in order.
 
 use crate::bitcoin_side::BitcoinSide;
-use crate::config::NodeConfig;
+use crate::config::{NETWORK_KEY, NodeConfig};
 use crate::driver::{Driver, Sources};
 use crate::execution::Execution;
 use crate::header_feed::HeaderFeed;
@@ -197,7 +197,7 @@ async fn check_wallet(chain: &Chain, store: &Store, bitcoin: &BitcoinSide) -> an
 
 fn network_config(chain: &Chain, config: &NodeConfig) -> anyhow::Result<NetworkConfig> {
     let mut network = NetworkConfig::new(
-        config.data_dir.join("network.key"),
+        config.data_dir.join(NETWORK_KEY),
         chain.digest().to_bytes(),
         chain.genesis_id().to_bytes(),
         Software::try_from(SOFTWARE)?,
@@ -311,7 +311,7 @@ mod tests {
         );
         std::fs::File::create(&file)?.write_all(text.as_bytes())?;
         let config = NodeConfig::load(&file, &Overrides::default())?;
-        let key = folder.path().join("network.key");
+        let key = folder.path().join(NETWORK_KEY);
         let mut network = NetworkConfig::new(key, [0; 32], [0; 32], Software::try_from("test")?);
         network.members = config
             .network

@@ -123,6 +123,14 @@ async fn wallets_find_what_they_expect() {
         let answer = node.rpc(method, params).await;
         assert_eq!(answer["result"], expected, "{method}: {answer}");
     }
+    let fees = node
+        .rpc("eth_feeHistory", json!(["0x2", "latest", [50]]))
+        .await;
+    for ratios in ["gasUsedRatio", "blobGasUsedRatio"] {
+        let ratios = fees["result"][ratios].as_array().unwrap();
+        assert_eq!(ratios.len(), 2, "{fees}");
+        assert!(ratios.iter().all(Value::is_f64), "{fees}");
+    }
     let gas = node
         .rpc(
             "eth_estimateGas",

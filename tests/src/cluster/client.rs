@@ -26,8 +26,16 @@ pub struct NodeClient {
 
 impl NodeClient {
     pub(super) fn new(plan: &NodePlan) -> anyhow::Result<Self> {
-        let rpc_url = format!("http://{}", loopback(plan.rpc));
-        let evm_url = format!("http://{}", loopback(plan.evm));
+        Self::at(plan.rpc, plan.evm)
+    }
+
+    /// Of the node whose JSON-RPC, and whose execution client's, are on these ports of this machine.
+    ///
+    /// # Errors
+    /// - never in practice.
+    pub fn at(rpc: u16, evm: u16) -> anyhow::Result<Self> {
+        let rpc_url = format!("http://{}", loopback(rpc));
+        let evm_url = format!("http://{}", loopback(evm));
         Ok(Self {
             rpc: HttpClientBuilder::default()
                 .request_timeout(REQUEST_LIMIT)

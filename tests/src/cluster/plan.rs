@@ -97,7 +97,10 @@ static SEARCHED: AtomicU32 = AtomicU32::new(0);
 
 /// Free ports, all different and none of `taken`, which may belong to a process that is down. Where to begin looking
 /// differs from process to process.
-pub(crate) fn free_ports(count: usize, taken: &[u16]) -> anyhow::Result<Vec<u16>> {
+///
+/// # Errors
+/// - where so many are not free.
+pub fn free_ports(count: usize, taken: &[u16]) -> anyhow::Result<Vec<u16>> {
     let span = u32::from(LAST_PORT - FIRST_PORT);
     let begin = std::process::id().wrapping_mul(61);
     let mut held = Vec::new();

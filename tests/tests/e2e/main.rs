@@ -9,6 +9,7 @@
 //! | `absence` | a node that missed 300 blocks catches up, and a fresh one syncs from genesis |
 //! | `ceremony` | members rehearse a ceremony |
 //! | `certificates` | every certificate is replaced under load, without a missed slot |
+//! | `guides` | the guides of security team, operator and auditor, walked from their own text |
 //! | `kills` | `kill -9` of each process at each stage of a peg |
 //! | `officers` | officers pause and resume peg-outs, and skip a burn |
 //! | `outsiders` | strangers and a member that does not sign stall no peg-out |
@@ -30,6 +31,7 @@ mod absence;
 mod bench;
 mod ceremony;
 mod certificates;
+mod guides;
 mod kills;
 mod officers;
 mod outsiders;

@@ -194,7 +194,23 @@ pub(super) async fn answer(
         }
         _ => {}
     }
-    Box::pin(map_http_requests(&request, context.clone()))
-        .await
-        .map_err(Into::into)
+    let answer = Box::pin(map_http_requests(&request, context.clone())).await?;
+    Ok(match request.method.as_str() {
+        "eth_feeHistory" => with_ratios(answer),
+        _ => answer,
+    })
+}
+
+/// A fee history in which every ratio is a number: ethrex divides by this chain's limit of blob gas, which is zero, and JSON
+/// has no word for the outcome but null, which wallets do not take.
+fn with_ratios(mut history: Value) -> Value {
+    for name in ["gasUsedRatio", "blobGasUsedRatio"] {
+        let ratios = history.get_mut(name).and_then(Value::as_array_mut);
+        for ratio in ratios.into_iter().flatten() {
+            if ratio.is_null() {
+                *ratio = json!(0.0);
+            }
+        }
+    }
+    history
 }
