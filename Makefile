@@ -166,6 +166,6 @@ setup-tools: setup-packages ## cargo-deny, cargo-nextest and cargo-fuzz
 .PHONY: clean-cache
 clean-cache: ## Remove all that was built and downloaded (not the chains of the devnet in this clone)
 	@cache="$${ALYS_CACHE:-$$HOME/.cache/alys}"; \
-	for part in target target-fuzz fuzz rocksdb bitcoin firmware tools tools-target apt; do rm -rf "$${cache:?}/$$part"; done; \
+	for part in target target-fuzz fuzz rocksdb bitcoin firmware roots tools tools-target apt; do rm -rf "$${cache:?}/$$part"; done; \
 	rm -f "$$cache"/*.lock "$$cache"/*.log; \
 	echo "removed the caches in $$cache"
